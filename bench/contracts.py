@@ -1,0 +1,199 @@
+"""What a plug-in implements: systems, controls, metrics, datasets and engines."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from bench.records import (
+    TASKS,
+    CheckReport,
+    Clip,
+    Failure,
+    Job,
+    Outcome,
+    Output,
+    Protocol,
+    Reference,
+    Request,
+    Score,
+    Task,
+    Tier,
+    Unit,
+    WeightFile,
+)
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+    from bench.media import Media
+    from bench.records import Array
+
+#: Called during long work with (done, total, what).
+Progress = Callable[[int, int, str], None]
+
+
+class System(ABC):
+    """A generator. One instance lives in one worker; ``generate`` gets a batch of requests.
+
+    Class attributes: ``name`` and ``version`` enter the run's id. ``tasks`` that it can do.
+    ``tier`` as in DESIGN.md. ``uses`` says which references it needs (``voice``,
+    ``identity``); requests without them fail as ``missing_reference``. ``portrait`` asks for a
+    png in place of a video as ``identity``. ``weights`` are the files that it loads.
+    ``options`` is the pydantic model of its ``--set key=value`` settings.
+    """
+
+    name: ClassVar[str]
+    version: ClassVar[str]
+    tasks: ClassVar[tuple[Task, ...]]
+    tier: Tier = "control"
+    uses: ClassVar[frozenset[str]] = frozenset()
+    portrait: ClassVar[bool] = False
+    deterministic: ClassVar[bool] = True
+    weights: Sequence[WeightFile] = ()
+    summary: ClassVar[str] = ""
+    licence: ClassVar[str] = "Apache-2.0"
+    source: ClassVar[str] = ""
+
+    def __init__(self, settings: Mapping[str, Any] | None = None) -> None:
+        self.settings: Mapping[str, Any] = dict(settings or {})
+
+    @classmethod
+    def options(cls) -> type[BaseModel] | None:
+        """The pydantic model of the settings that ``--set`` accepts; ``None``: it has none."""
+        return None
+
+    def missing(self) -> list[str]:
+        """What keeps the system from running here, one line each with its remedy; empty: nothing."""
+        return []
+
+    def load(self, device: str, dtype: str) -> None:
+        """Load weights. Called once per worker before the first batch."""
+
+    @abstractmethod
+    def generate(self, requests: Sequence[Request]) -> Sequence[Output | Failure]:
+        """One output (or typed failure) per request, in order; never sees the clip."""
+
+
+class Control(System):
+    """A system that may look at the truth: bounds, shuffles and finished outputs of others.
+
+    Its tier is ``control`` or ``external``; the registry refuses any other.
+    """
+
+    def generate(self, requests: Sequence[Request]) -> Sequence[Output | Failure]:
+        raise TypeError(f"{self.name} is a control: call generate_from_truth")
+
+    def prepare(self, clips: Sequence[Clip]) -> None:
+        """Told once per worker which clips the whole split has, in order of their ids."""
+
+    @abstractmethod
+    def generate_from_truth(
+        self, requests: Sequence[Request], truths: Sequence[Reference]
+    ) -> Sequence[Output | Failure]:
+        """As ``generate``, with the reference of each request."""
+
+
+class Metric(ABC):
+    """A family of protocols that share their computation. One instance lives in one worker."""
+
+    name: ClassVar[str]
+    protocols: ClassVar[tuple[Protocol, ...]]
+    summary: ClassVar[str] = ""
+    licence: ClassVar[str] = "Apache-2.0"
+
+    def missing(self, protocol_id: str) -> list[str]:
+        """What keeps a protocol from running here, one line each with its remedy."""
+        return []
+
+    def load(self, device: str) -> None:
+        """Load models. Called once per worker before the first clip."""
+
+    @abstractmethod
+    def score(
+        self, protocol_ids: Sequence[str], output: Media, reference: Media, truth: Reference
+    ) -> Mapping[str, Score | Failure]:
+        """The result of each asked protocol. May raise :class:`Unscorable` when all fail alike.
+
+        Per-medium features go through ``Media.feature``, so that those of the ground truth are
+        computed once for all systems and kept.
+        """
+
+    def aggregate(
+        self, protocol_id: str, value: str, arrays: Sequence[Mapping[str, Array]], counts: Array
+    ) -> Array:
+        """Corpus values: one per row of ``counts`` (B, n), the multiplicity of each clip."""
+        raise TypeError(f"{self.name} has no corpus value")
+
+
+class Dataset(ABC):
+    """A collection of clips on the user's disk.
+
+    ``root`` is the dataset's root, or the parent that holds a folder of its name; ``cache`` is
+    where the index and hashes are kept. ``progress(done, total, what)`` is called during long work.
+    """
+
+    name: ClassVar[str]
+    tasks: ClassVar[tuple[Task, ...]] = TASKS
+    splits: ClassVar[tuple[str, ...]] = ("test",)
+    default_split: ClassVar[str] = "test"
+    summary: ClassVar[str] = ""
+    licence: ClassVar[str] = ""
+    notice: ClassVar[str] = ""  # printed once per run (LRS2's agreement)
+    speakers_known: ClassVar[bool] = True
+
+    def __init__(self, root: Path | None, cache: Path) -> None:
+        self.root = root
+        self.cache = cache
+
+    @abstractmethod
+    def clips(self, split: str, progress: Progress | None = None) -> list[Clip]:
+        """All clips of a split, sorted by id bytewise; builds the index where there is none."""
+
+    @abstractmethod
+    def content_sha256(self, split: str) -> str:
+        """Hash of the split's index: part of a run's id."""
+
+    @abstractmethod
+    def check(
+        self, split: str | None, pattern: str | None = None, fast: bool = False, progress: Progress | None = None
+    ) -> CheckReport:
+        """The report of datasets.md section 8; never raises for what it finds."""
+
+
+class Engine(ABC):
+    """Decides where a batch runs, nothing else; never writes the store.
+
+    A context manager. ``submit`` takes a non-empty batch; every unit of it comes back from
+    ``poll`` exactly once. ``cancel`` kills the worker that holds the unit: its batch comes back
+    as ``lost``.
+    """
+
+    name: ClassVar[str]
+
+    @abstractmethod
+    def start(self, job: Job) -> None: ...
+
+    @abstractmethod
+    def free(self) -> int:
+        """How many batches may be submitted now."""
+
+    @abstractmethod
+    def submit(self, batch: Sequence[Unit]) -> None: ...
+
+    @abstractmethod
+    def poll(self, timeout: float) -> list[Outcome]: ...
+
+    @abstractmethod
+    def cancel(self, key: str, reason: str) -> None: ...
+
+    @abstractmethod
+    def close(self) -> None: ...
+
+    def __enter__(self) -> Engine:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
