@@ -69,6 +69,11 @@ class System(ABC):
         """What keeps the system from running here, one line each with its remedy; empty: nothing."""
         return []
 
+    def fingerprint(self) -> str:
+        """A hash of files that decide the result and are no ``weights`` (a gateway's YAML, a folder of
+        finished outputs); part of the run's id."""
+        return ""
+
     def load(self, device: str, dtype: str) -> None:
         """Load weights. Called once per worker before the first batch."""
 
@@ -108,6 +113,13 @@ class Metric(ABC):
         """What keeps a protocol from running here, one line each with its remedy."""
         return []
 
+    def unsuited(self, protocol_id: str, transcripts: Sequence[str]) -> str:
+        """Why a protocol cannot judge a data set with these transcripts (a closed vocabulary); empty: it can.
+
+        ``--metrics auto`` leaves such a protocol out; one that is named by the user fails clip by clip.
+        """
+        return ""
+
     def load(self, device: str) -> None:
         """Load models. Called once per worker before the first clip."""
 
@@ -121,9 +133,7 @@ class Metric(ABC):
         computed once for all systems and kept.
         """
 
-    def aggregate(
-        self, protocol_id: str, value: str, arrays: Sequence[Mapping[str, Array]], counts: Array
-    ) -> Array:
+    def aggregate(self, protocol_id: str, value: str, arrays: Sequence[Mapping[str, Array]], counts: Array) -> Array:
         """Corpus values: one per row of ``counts`` (B, n), the multiplicity of each clip."""
         raise TypeError(f"{self.name} has no corpus value")
 

@@ -141,6 +141,8 @@ class Request:
     opaque and stable; ``voice_key`` and ``identity_key`` are content hashes to cache
     per-reference state by. ``n_frames`` is the length of the given driving stream on the
     25 fps grid, ``None`` where the system sets the length itself (``tts``, ``t2av``).
+    ``workdir`` is a private folder, empty but for the staged media: whatever the system writes,
+    and every file that its output names, belongs there; it is deleted afterwards.
     """
 
     key: str
@@ -154,6 +156,7 @@ class Request:
     identity: Path | None = None
     identity_key: str | None = None
     n_frames: int | None = None
+    workdir: Path | None = None
 
     def generator(self) -> np.random.Generator:
         """A fresh NumPy generator for this request, independent of batch and order."""

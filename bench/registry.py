@@ -46,16 +46,13 @@ def get(group: Group, name: str) -> Any:
         return _trial[group][name]
     point = _entry_points(group).get(name)
     if point is None:
-        raise UsageError(
-            f"unknown {group[:-1]} {name!r}", did_you_mean(name, names(group), f"bench list {group}")
-        )
+        raise UsageError(f"unknown {group[:-1]} {name!r}", did_you_mean(name, names(group), f"bench list {group}"))
     try:
         plugin = point.load()
     except Exception as error:
         dist = point.dist.name if point.dist else "unknown distribution"
         raise UsageError(
-            f"{group[:-1]} {name!r} ({point.value}, from {dist}) cannot be imported: "
-            f"{type(error).__name__}: {error}",
+            f"{group[:-1]} {name!r} ({point.value}, from {dist}) cannot be imported: {type(error).__name__}: {error}",
             "install what it misses, or uninstall that distribution.",
         ) from error
     return _checked(group, name, plugin)

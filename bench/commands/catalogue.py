@@ -1,0 +1,180 @@
+"""What is installed, as rows and as text: ``bench list`` and ``bench info``. No numeric library is loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
+
+from bench import protocols, registry
+from bench.contracts import Dataset, Metric, System
+from bench.errors import UsageError, did_you_mean
+
+Row = Mapping[str, Any]
+
+
+def listing(group: str) -> list[Row]:
+    """One row per plug-in of a group; one that cannot be imported is shown with the reason."""
+    if group == "protocols":
+        return [_protocol_row(entry) for entry in protocols.catalogue().entries.values()]
+    rows: list[Row] = []
+    for name in registry.names(cast(registry.Group, group)):
+        try:
+            plugin = registry.get(cast(registry.Group, group), name)
+        except UsageError as error:
+            rows.append({"name": name, "summary": f"unavailable: {error.message}"})
+            continue
+        rows.append({"name": name, **_ROWS[group](plugin)})
+    return rows
+
+
+def _system_row(cls: type[System]) -> Row:
+    tier = cls.tier if isinstance(cls.tier, str) else "by setting"
+    return {"tasks": ", ".join(cls.tasks), "tier": tier, "summary": cls.summary}
+
+
+def _metric_row(cls: type[Metric]) -> Row:
+    return {"protocols": ", ".join(protocol.id for protocol in cls.protocols), "summary": cls.summary}
+
+
+def _dataset_row(cls: type[Dataset]) -> Row:
+    return {"splits": ", ".join(cls.splits), "tasks": ", ".join(cls.tasks), "summary": cls.summary}
+
+
+_ROWS: Mapping[str, Any] = {"systems": _system_row, "metrics": _metric_row, "datasets": _dataset_row}
+
+
+def _protocol_row(entry: protocols.Entry) -> Row:
+    values = ", ".join(f"{v.label} {_ARROWS[v.direction]}" for v in entry.protocol.values if v.headline)
+    return {
+        "protocol": entry.protocol.id,
+        "values": values,
+        "status": entry.protocol.status,
+        "metric": entry.metric,
+        "auto": "yes" if entry.protocol.default else "",
+    }
+
+
+_ARROWS = {"higher": "↑", "lower": "↓", "zero": "→0"}
+
+
+def info(name: str) -> dict[str, Any]:
+    """Everything that is declared about a plug-in or protocol.
+
+    Raises:
+        UsageError: nothing has that name.
+    """
+    known = protocols.catalogue()
+    if name in known.entries:
+        return _protocol_info(known, name)
+    plugin = name.split(":", 1)[0]
+    for group in ("systems", "metrics", "datasets"):
+        if plugin in registry.names(cast(registry.Group, group)):
+            return _plugin_info(group, name, registry.get(cast(registry.Group, group), plugin))
+    names = [n for group in ("systems", "metrics", "datasets") for n in registry.names(cast(registry.Group, group))]
+    raise UsageError(f"nothing is called {name!r}", did_you_mean(name, [*names, *known.entries], "bench list"))
+
+
+def _protocol_info(known: protocols.Catalogue, name: str) -> dict[str, Any]:
+    protocol = known.entries[name].protocol
+    return {
+        "protocol": name,
+        "metric": known.entries[name].metric,
+        "status": protocol.status,
+        "values": [
+            {
+                "name": value.name,
+                "label": value.label,
+                "direction": value.direction,
+                "unit": value.unit,
+                "range": [value.low, value.high],
+                "aggregation": value.aggregation.kind,
+            }
+            for value in protocol.values
+        ],
+        "judges": sorted(protocol.judges),
+        "reads": sorted(protocol.needs),
+        "parameters": protocol.parameters,
+        "weights": [_weight(weight) for weight in protocol.weights],
+        "failures": list(protocol.failures),
+        "source": protocol.source,
+        "used by": list(protocol.used_by),
+        "note": protocol.note,
+        "here": known.missing(name) or "can run",
+    }
+
+
+def _weight(weight: Any) -> dict[str, Any]:
+    return {
+        "file": weight.name,
+        "sha256": weight.sha256,
+        "licence": weight.licence,
+        "source": weight.source,
+        "ships in": weight.package,
+    }
+
+
+def _plugin_info(group: str, name: str, plugin: Any) -> dict[str, Any]:
+    found: dict[str, Any] = {group[:-1]: name, **_ROWS[group](plugin), "licence": plugin.licence}
+    if group == "systems":
+        found |= _system_details(plugin)
+    if group == "datasets" and plugin.notice:
+        found["notice"] = plugin.notice
+    found["about"] = " ".join((plugin.__doc__ or "").split())
+    return found
+
+
+def _system_details(cls: type[System]) -> dict[str, Any]:
+    model = cls.options()
+    settings = {}
+    for key, field in (model.model_fields if model is not None else {}).items():
+        limits = ", ".join(str(m) for m in field.metadata)
+        settings[key] = (
+            f"{field.description or ''} [default {field.default!r}{'; ' + limits if limits else ''}]".strip()
+        )
+    weights = cls.weights if isinstance(cls.weights, Sequence) else ()
+    return {
+        "version": cls.version,
+        "uses": sorted(cls.uses),
+        "settings": settings,
+        "weights": [_weight(weight) for weight in weights],
+        "source": cls.source,
+    }
+
+
+# --------------------------------------------------------------------------- as text
+
+
+def render(found: Mapping[str, Sequence[Row]]) -> str:
+    """One block per group."""
+    return "\n\n".join(f"{group}\n{render_table(rows)}" for group, rows in found.items())
+
+
+def render_table(rows: Sequence[Row]) -> str:
+    """Rows of one shape as aligned columns; the last column is not padded."""
+    if not rows:
+        return ""
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    widths = {c: max(len(c), *(len(str(row.get(c, ""))) for row in rows)) for c in columns}
+    lines = ["  ".join(c.ljust(widths[c]) for c in columns).rstrip()]
+    lines += ["  ".join(str(row.get(c, "")).ljust(widths[c]) for c in columns).rstrip() for row in rows]
+    return "\n".join(lines)
+
+
+def render_info(found: Mapping[str, Any], indent: str = "") -> str:
+    """Nested facts as indented ``name: value`` lines; empty ones are left out."""
+    lines: list[str] = []
+    for key, value in found.items():
+        if value in ("", None, [], {}, ()):
+            continue
+        if isinstance(value, Mapping):
+            lines += [f"{indent}{key}:", render_info(value, indent + "  ")]
+        elif isinstance(value, list | tuple) and value and isinstance(value[0], Mapping):
+            lines.append(f"{indent}{key}:")
+            for item in value:
+                body = render_info(item, indent + "    ").splitlines()
+                lines += [indent + "  - " + body[0].strip(), *body[1:]]
+        elif isinstance(value, list | tuple):
+            lines.append(f"{indent}{key}: {', '.join(str(v) for v in value)}")
+        else:
+            lines.append(f"{indent}{key}: {value}")
+    return "\n".join(lines)

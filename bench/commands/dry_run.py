@@ -1,0 +1,139 @@
+"""``--dry-run``: what a command would do, what is there already, what it needs, how long it may take."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bench.commands.catalogue import render_table
+from bench.errors import BenchError
+from bench.generate import todo
+from bench.protocols import Selection
+from bench.score import applicable, score_key
+from bench.store import Store
+from bench.work import Work, plan
+
+if TYPE_CHECKING:
+    from bench.config import Effective
+    from bench.plan import RunPlan
+    from bench.progress import Progress
+    from bench.records import Protocol
+
+BYTES_PER_SECOND = 120_000  # of stored media at 224x224: H.264 CRF 10 and 16-bit audio
+GENERATE_S = 1.0  # first guess of seconds per clip where the store has no measurement
+
+
+def describe(effective: Effective, chosen: Selection | None, progress: Progress) -> str:
+    """The plan as text. Nothing is written; a store that is not there yet counts as empty."""
+    settings = effective.settings
+    store = Store.open(settings.out, write=False) if (settings.out / "store.sqlite").exists() else None
+    try:
+        work = plan(effective, store, progress)
+        parts = [_generation(work, store, settings.force)]
+        if chosen is not None:
+            parts.append(_scoring(work, store, chosen, settings.force))
+        parts += [_weights(work, chosen), _settings(effective), _machine(work, settings.out), *work.notices]
+        return "\n\n".join(part for part in parts if part)
+    finally:
+        if store is not None:
+            store.close()
+
+
+def _generation(work: Work, store: Store | None, force: bool) -> str:
+    rows = []
+    for run in [*work.before, *work.plans]:
+        missing = todo(store, run, force) if store is not None else list(run.items)
+        rows.append(
+            {
+                "run": run.record.id,
+                "system": run.record.system,
+                "task": run.record.task,
+                "condition": "/".join(p for p in (run.record.pairing, run.record.audio, run.record.reference) if p),
+                "clips": f"{len(run.items)}/{run.record.n_split}",
+                "stored": len(run.items) - len(missing),
+                "to do": len(missing),
+                "no input": sum(item.staging is None for item in run.items),
+                "est. s": f"{len(missing) * _seconds_per_clip(store, run):.0f}",
+            }
+        )
+    return "generate\n" + render_table(rows)
+
+
+def _seconds_per_clip(store: Store | None, run: RunPlan) -> float:
+    if store is None:
+        return GENERATE_S
+    measured = [output.seconds for output in store.outputs(run.record.id).values() if output.status == "ok"]
+    return sum(measured) / len(measured) if measured else GENERATE_S
+
+
+def _scoring(work: Work, store: Store | None, chosen: Selection, force: bool) -> str:
+    rows = []
+    for run in work.plans:
+        outputs = store.outputs(run.record.id) if store is not None else {}
+        for protocol in applicable(chosen, run):
+            done = 0 if store is None or force else _scored(store, run, protocol)
+            known = sum(item.clip.id in outputs and outputs[item.clip.id].status == "ok" for item in run.items)
+            left = len(run.items) - done
+            rows.append(
+                {
+                    "protocol": protocol.id,
+                    "system": run.record.system,
+                    "task": run.record.task,
+                    "stored": done,
+                    "to do": max(0, known - done),
+                    "waiting for outputs": len(run.items) - known,
+                    "est. s": f"{left * protocol.cost_hint_s:.0f}",
+                }
+            )
+    return "score\n" + render_table(rows)
+
+
+def _scored(store: Store, run: RunPlan, protocol: Protocol) -> int:
+    outputs = store.outputs(run.record.id)
+    keys = [
+        score_key(protocol, run, item, outputs[item.clip.id])
+        for item in run.items
+        if item.clip.id in outputs and outputs[item.clip.id].status == "ok"
+    ]
+    return sum(state in {"ok", "failed"} for state in store.have_scores(keys).values())
+
+
+def _weights(work: Work, chosen: Selection | None) -> str:
+    from bench.weights import locate
+
+    files = {w.name: w for protocol in (chosen.protocols if chosen else ()) for w in protocol.weights}
+    for run in work.plans:
+        files |= {w.name: w for w in run.spec.build().weights}
+    rows = [
+        {"weights": w.name, "licence": w.licence, "state": "here" if locate(w) else f"missing: {w.source}"}
+        for w in files.values()
+    ]
+    if chosen is not None:
+        rows += [
+            {"weights": pid, "licence": "", "state": "left out: " + "; ".join(why)}
+            for pid, why in chosen.skipped.items()
+        ]
+    return render_table(rows)
+
+
+def _settings(effective: Effective) -> str:
+    rows = [
+        {"setting": name.replace("_", "-"), "value": str(entry["value"]), "from": str(entry["from"])}
+        for name, entry in effective.record().items()
+        if entry["from"] != "default"
+    ]
+    return render_table(rows)
+
+
+def _machine(work: Work, out: Path) -> str:
+    seconds = sum(item.clip.duration_s for run in work.plans for item in run.items)
+    folder = out.absolute()
+    while not folder.exists():
+        folder = folder.parent
+    try:
+        free = shutil.disk_usage(folder).free
+    except OSError as error:
+        raise BenchError(f"{folder}: {error}") from error
+    need = seconds * BYTES_PER_SECOND
+    return f"disk: about {need / 2**20:.0f} MiB of media, {free / 2**30:.0f} GiB free in {folder}"

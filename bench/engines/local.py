@@ -1,0 +1,392 @@
+"""The default engine: supervised worker processes on this machine.
+
+Each worker is a fresh interpreter with a socket to the driver and at most one batch in flight. The
+driver waits on sockets and process ends together; a worker that dies takes nothing with it but its
+batch, and is replaced. (``ProcessPoolExecutor`` breaks and ``multiprocessing.Pool`` hangs then:
+specs/scale.md 2.) ``workers=0`` runs in the calling process, for debugging, without time limits.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from multiprocessing.connection import Connection, wait
+from pathlib import Path
+from typing import Any, ClassVar
+
+from bench.contracts import Engine
+from bench.engines.worker import Handler, Setup, attempt, make_handler
+from bench.errors import BenchError, DataError, EngineLostError, UsageError
+from bench.records import Job, Outcome, Unit
+
+log = logging.getLogger(__name__)
+
+MAX_WORKERS = 1024
+BAD_STARTS = 3  # workers in a row that die before they are ready: then the engine is given up
+_CLOSE_S = 2.0  # for idle workers to end by themselves
+_TICK_S = 0.2  # where the system has no process descriptors, dead workers are looked for this often
+# A worker imports from where the driver does, whatever its own folder holds.
+_BOOT = "import json, sys; sys.path[:] = json.loads(sys.argv[2]); from bench.engines.worker import main; main()"
+_THREADS = (
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "NUMEXPR_NUM_THREADS",
+    "VECLIB_MAXIMUM_THREADS",
+    "NUMBA_NUM_THREADS",
+)
+
+
+class _Worker:
+    """One process: its socket, its sentinel, the batch that it has."""
+
+    def __init__(self, slot: int, setup: Setup, env: Mapping[str, str], log_path: Path) -> None:
+        self.slot = slot
+        self.log_path = log_path
+        self.batch: Sequence[Unit] = ()
+        self.number = 0  # of the batch
+        self.ready = False
+        self.reason = "worker_lost"
+        self.since = time.monotonic()
+        ours, theirs = socket.socketpair()
+        with ours, theirs, log_path.open("ab") as output:
+            self.process = subprocess.Popen(
+                [sys.executable, "-P", "-c", _BOOT, str(theirs.fileno()), json.dumps(sys.path)],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                env=dict(env),
+                pass_fds=(theirs.fileno(),),
+                start_new_session=True,  # the terminal's Ctrl-C goes to the driver alone; its children die with it
+            )
+            self.connection = Connection(ours.detach())
+        self.pid = self.process.pid
+        self.sentinel = os.pidfd_open(self.pid) if hasattr(os, "pidfd_open") else -1
+        with contextlib.suppress(ConnectionError):  # it has died already; the sentinel tells
+            self.connection.send(setup)
+
+    def submit(self, batch: Sequence[Unit]) -> None:
+        self.batch = batch
+        self.number += 1
+        with contextlib.suppress(ConnectionError):
+            self.connection.send((self.number, [unit.payload for unit in batch]))
+
+    def kill(self) -> None:
+        """End it and all that it started."""
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.pid, signal.SIGKILL)
+
+    def dead(self) -> bool:
+        """Whether the process has ended; it is not reaped, so that its number stays its own."""
+        if hasattr(os, "waitid"):
+            return os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+        return self.process.poll() is not None
+
+    def bury(self) -> str:
+        """Free what the dead process leaves; says how it ended."""
+        self.kill()  # and its children with it
+        code = self.process.wait()
+        self.connection.close()
+        if self.sentinel >= 0:
+            os.close(self.sentinel)
+        if code >= 0:
+            return f"worker ended with exit code {code}"
+        try:
+            return f"worker killed by signal {-code} ({signal.Signals(-code).name})"
+        except ValueError:
+            return f"worker killed by signal {-code}"
+
+    def last_words(self) -> str:
+        """The end of its log."""
+        with contextlib.suppress(OSError):
+            return self.log_path.read_bytes()[-1500:].decode("utf-8", "replace").strip()
+        return ""
+
+
+class LocalEngine(Engine):
+    """Supervised processes on this machine.
+
+    Args:
+        workers: how many; 0 runs in the calling process.
+        plugins: plug-in files (``--plugin``) that each worker loads first.
+        threads: threads of numeric libraries per worker. One by default, whatever the number of
+            workers, so that sums are rounded alike.
+        gpus: worker ``i`` sees the device ``gpus[i % len]`` alone (``CUDA_VISIBLE_DEVICES``).
+        env: further environment of workers.
+        log_dir: where the workers' stdout and stderr go (``worker-<slot>.log``); ``None``: a
+            folder that is removed at the end.
+        start_timeout_s: a worker whose job's factory takes longer is killed and counts as a bad start.
+
+    Raises:
+        UsageError: numbers out of range.
+    """
+
+    name: ClassVar[str] = "local"
+
+    def __init__(
+        self,
+        workers: int = 1,
+        *,
+        plugins: Sequence[Path] = (),
+        threads: int = 1,
+        gpus: Sequence[str] = (),
+        env: Mapping[str, str] | None = None,
+        log_dir: Path | None = None,
+        start_timeout_s: float = 900.0,
+    ) -> None:
+        if not 0 <= workers <= MAX_WORKERS:
+            raise UsageError(f"workers {workers} is not in 0 … {MAX_WORKERS}", "give --workers a number in that range.")
+        if threads < 1:
+            raise UsageError(f"threads {threads} is below 1", "give at least one thread per worker.")
+        self.workers = workers
+        self._plugins, self._threads, self._gpus = tuple(Path(p).resolve() for p in plugins), threads, tuple(gpus)
+        self._env, self._log_dir = dict(env or {}), log_dir
+        self._start_timeout_s = start_timeout_s
+        self._own_logs: tempfile.TemporaryDirectory[str] | None = None
+        self._setup: Setup | None = None
+        self._slots: dict[int, _Worker] = {}
+        self._guard: subprocess.Popen[str] | None = None
+        self._bad_starts = 0
+        self._done: list[Outcome] = []  # waits for the next poll
+        self._inline: _Inline | None = None
+
+    def start(self, job: Job) -> None:
+        """Start the workers; they are ready (:meth:`free`) when the job's factory has returned."""
+        self.close()
+        self._bad_starts = 0
+        if self.workers == 0:
+            self._inline = _Inline(make_handler(job), self._threads)
+            return
+        self._setup = Setup(job, self._plugins)
+        if self._log_dir is None:
+            self._own_logs = tempfile.TemporaryDirectory(prefix="bench-workers-")
+        else:
+            self._log_dir.mkdir(parents=True, exist_ok=True)
+        self._guard = subprocess.Popen(
+            [sys.executable, "-I", "-S", str(Path(__file__).with_name("guard.py"))],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            start_new_session=True,
+        )
+        for slot in range(self.workers):
+            self._spawn(slot)
+
+    def _environment(self, slot: int) -> dict[str, str]:
+        env = {**os.environ, **dict.fromkeys(_THREADS, str(self._threads)), **self._env}
+        env["PYTHONUNBUFFERED"] = "1"
+        env["PYTHONHASHSEED"] = "0"  # the order of sets is the same in every worker
+        if self._gpus:
+            env["CUDA_VISIBLE_DEVICES"] = self._gpus[slot % len(self._gpus)]
+        return env
+
+    def _spawn(self, slot: int) -> None:
+        if self._setup is None:
+            raise RuntimeError("the engine has not been started")
+        folder = self._log_dir or Path(self._own_logs.name if self._own_logs else ".")
+        worker = _Worker(slot, self._setup, self._environment(slot), folder / f"worker-{slot}.log")
+        self._slots[slot] = worker
+        self._tell_guard(f"+{worker.pid}")
+
+    def _tell_guard(self, line: str) -> None:
+        if self._guard is not None and self._guard.stdin is not None:
+            with contextlib.suppress(BrokenPipeError):  # somebody ended the guard; workers still end by themselves
+                self._guard.stdin.write(line + "\n")
+                self._guard.stdin.flush()
+
+    def pids(self) -> list[int]:
+        """The process ids of the live workers."""
+        return [worker.pid for worker in self._slots.values()]
+
+    def alive(self) -> bool:
+        """Whether results can still come."""
+        return self._inline is not None or bool(self._slots)
+
+    def free(self) -> int:
+        """Workers that are ready and idle."""
+        if self._inline is not None:
+            return self._inline.free()
+        return sum(worker.ready and not worker.batch for worker in self._slots.values())
+
+    def submit(self, batch: Sequence[Unit]) -> None:
+        """Give a batch to an idle worker (which may have died since: then it is lost)."""
+        if not batch:
+            raise ValueError("a batch has at least one unit")
+        if self._inline is not None:
+            self._inline.submit(batch)
+            return
+        worker = next((w for w in self._slots.values() if w.ready and not w.batch), None)
+        if worker is None:
+            raise RuntimeError("no worker is free")
+        worker.submit(batch)
+
+    def poll(self, timeout: float) -> list[Outcome]:
+        """What has come back; waits for the first at most ``timeout`` seconds.
+
+        Raises:
+            DataError: a worker met a full or read-only disk.
+            EngineLostError: workers die again and again before they are ready.
+            BenchError: what the job's factory raised.
+        """
+        if self._inline is not None:
+            return self._inline.poll()
+        end = time.monotonic() + timeout
+        while True:
+            free = self.free()
+            self._listen(max(0.0, end - time.monotonic()))
+            done, self._done = self._done, []
+            if done or self.free() > free or time.monotonic() >= end:
+                return done
+
+    def _listen(self, timeout: float) -> None:
+        waited: dict[Any, _Worker] = {}
+        for worker in self._slots.values():
+            waited[worker.connection] = worker
+            if worker.sentinel >= 0:
+                waited[worker.sentinel] = worker
+        if any(worker.sentinel < 0 for worker in self._slots.values()):
+            timeout = min(timeout, _TICK_S)
+        signalled = {waited[key].slot: waited[key] for key in wait(list(waited), timeout)}
+        for worker in self._slots.values():
+            if not worker.ready and time.monotonic() - worker.since > self._start_timeout_s:
+                worker.kill()
+        dead = {w.slot: w for w in self._slots.values() if w.sentinel < 0 and w.dead()}
+        for worker in (signalled | dead).values():
+            self._hear(worker)
+
+    def _hear(self, worker: _Worker) -> None:
+        """Read what a worker has sent; where its end has come, replace it."""
+        try:
+            while worker.connection.poll():
+                self._take(worker, worker.connection.recv())
+        except (EOFError, OSError):
+            self._replace(worker)
+            return
+        if worker.dead() and not worker.connection.poll():
+            self._replace(worker)
+
+    def _take(self, worker: _Worker, message: tuple[Any, ...]) -> None:
+        kind = message[0]
+        if kind == "ready":
+            worker.ready = True
+            self._bad_starts = 0
+        elif kind == "refused":
+            raise message[1] if isinstance(message[1], BenchError) else RuntimeError(str(message[1]))
+        elif kind == "broken":
+            raise DataError("a worker could not get ready", message[1])
+        elif kind == "disk":
+            raise DataError("a worker cannot write", message[2])
+        else:
+            self._finish(worker, kind, message)
+
+    def _finish(self, worker: _Worker, kind: str, message: tuple[Any, ...]) -> None:
+        batch, worker.batch = worker.batch, ()
+        if message[1] != worker.number or not batch:
+            raise RuntimeError(f"worker {worker.slot} answered batch {message[1]} in place of {worker.number}")
+        if kind == "ok":
+            share = message[3] / len(batch)
+            self._done += [
+                Outcome(unit.key, "ok", record=record, seconds=share, worker=worker.slot)
+                for unit, record in zip(batch, message[2], strict=True)
+            ]
+        elif kind == "memory":
+            worker.kill()  # a new one starts with clean memory
+            self._done += self._losses(batch, "out_of_memory", message[2], worker.slot)
+        else:
+            self._done += [Outcome(unit.key, "failed", detail=message[2], worker=worker.slot) for unit in batch]
+
+    @staticmethod
+    def _losses(batch: Sequence[Unit], reason: str, detail: str, slot: int) -> list[Outcome]:
+        return [Outcome(unit.key, "lost", reason=reason, detail=detail, worker=slot) for unit in batch]
+
+    def _replace(self, worker: _Worker) -> None:
+        del self._slots[worker.slot]
+        how = worker.bury()
+        self._tell_guard(f"-{worker.pid}")
+        if worker.batch:
+            self._done += self._losses(worker.batch, worker.reason, how, worker.slot)
+        if not worker.ready and not worker.batch and worker.number == 0:
+            self._bad_starts += 1
+            if self._bad_starts >= BAD_STARTS:
+                raise EngineLostError(
+                    f"{BAD_STARTS} workers in a row died before they were ready; the last: {how}",
+                    worker.last_words() or "see the log of the workers.",
+                )
+        elif worker.batch:
+            log.debug("worker %d: %s\n%s", worker.slot, how, worker.last_words())
+        self._spawn(worker.slot)
+
+    def cancel(self, key: str, reason: str) -> None:
+        """Kill the worker that holds the unit; its batch comes back as lost for ``reason``."""
+        for worker in self._slots.values():
+            if any(unit.key == key for unit in worker.batch):
+                worker.reason = reason
+                worker.kill()
+                return
+
+    def close(self) -> None:
+        """End all workers: idle ones by themselves, busy ones at once."""
+        for worker in self._slots.values():
+            if worker.batch or not worker.ready:
+                worker.kill()
+            else:
+                with contextlib.suppress(OSError):
+                    worker.connection.send(None)
+        end = time.monotonic() + _CLOSE_S
+        while time.monotonic() < end and not all(worker.dead() for worker in self._slots.values()):
+            time.sleep(0.005)
+        for worker in self._slots.values():
+            worker.bury()
+        self._slots = {}
+        self._inline = None
+        self._done = []
+        if self._guard is not None:
+            self._guard.kill()
+            self._guard.communicate()
+            self._guard = None
+        if self._own_logs is not None:
+            self._own_logs.cleanup()
+            self._own_logs = None
+
+
+class _Inline:
+    """``workers=0``: each batch runs when it is polled for."""
+
+    def __init__(self, handler: Handler, threads: int) -> None:
+        self._handler = handler
+        self._batches: deque[Sequence[Unit]] = deque()
+        torch = sys.modules.get("torch")
+        if torch is not None:
+            set_threads: Callable[[int], None] = torch.set_num_threads
+            set_threads(threads)
+
+    def free(self) -> int:
+        return 0 if self._batches else 1
+
+    def submit(self, batch: Sequence[Unit]) -> None:
+        self._batches.append(batch)
+
+    def poll(self) -> list[Outcome]:
+        if not self._batches:
+            return []
+        batch = self._batches.popleft()
+        kind, result, seconds = attempt(self._handler, [unit.payload for unit in batch])
+        if kind == "ok":
+            share = seconds / len(batch)
+            return [Outcome(u.key, "ok", record=record, seconds=share) for u, record in zip(batch, result, strict=True)]
+        if kind == "memory":
+            return [Outcome(unit.key, "lost", reason="out_of_memory", detail=result) for unit in batch]
+        if kind == "disk":
+            raise DataError("the disk cannot be written", result)
+        return [Outcome(unit.key, "failed", detail=result) for unit in batch]

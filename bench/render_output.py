@@ -1,0 +1,117 @@
+"""What a system returned, checked and written in the stored form: H.264 at 25 fps and 16-bit WAV."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bench.errors import Unscorable
+from bench.records import FPS, MADE, Audio, Output, Request, Source
+
+if TYPE_CHECKING:
+    from bench.records import Frames
+
+MIN_RATE, MAX_RATE = 4_000, 192_000  # Hz
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """The files of one output (in a temporary folder) and their facts."""
+
+    sha256: str
+    video: Path | None
+    audio: Path | None
+    n_frames: int | None
+    n_samples: int | None
+    sample_rate: int | None
+
+    @property
+    def media_seconds(self) -> float:
+        """Seconds of generated media: the audio's where there is any, else the video's."""
+        if self.n_samples is not None and self.sample_rate:
+            return self.n_samples / self.sample_rate
+        return (self.n_frames or 0) / FPS
+
+
+def write_output(output: Output, request: Request, folder: Path, trusted: bool) -> Written:
+    """Check the streams that the task must make and write them into ``folder``.
+
+    ``trusted`` outputs (controls) may name any file; those of systems must lie in the request's
+    ``workdir``.
+
+    Raises:
+        Unscorable: ``missing_output`` (a stream is absent), ``shape_mismatch`` (wrong shape or type),
+            ``nan``, ``too_short`` (nothing in it), ``model_error`` (a file outside the folder),
+            ``decode_error``.
+    """
+    if not isinstance(output, Output):
+        raise Unscorable("shape_mismatch", f"the system returned {type(output).__name__}, not bench.api.Output")
+    made = MADE[request.task]
+    folder.mkdir(parents=True, exist_ok=True)
+    digest = hashlib.sha256()
+    video = audio = None
+    n_frames = n_samples = rate = None
+    from bench import media
+
+    if "video" in made:
+        frames = _frames(output.video, request, trusted)
+        video, n_frames = folder / "output.mp4", len(frames)
+        media.write_video(video, frames)
+        digest.update(media.file_sha256(video).encode())
+    if "audio" in made:
+        sound = _sound(output.audio, request, trusted)
+        audio, n_samples, rate = folder / "output.wav", len(sound.samples), sound.rate
+        media.write_audio(audio, sound)
+        digest.update(media.file_sha256(audio).encode())
+    return Written(digest.hexdigest(), video, audio, n_frames, n_samples, rate)
+
+
+def _inside(path: Path, request: Request, trusted: bool) -> Source:
+    if not path.is_file():
+        raise Unscorable("missing_output", f"{path.name}: the system names a file that does not exist")
+    folder = request.workdir
+    if not trusted and (folder is None or not path.resolve().is_relative_to(folder.resolve())):
+        raise Unscorable("model_error", f"{path.name}: the system wrote outside its folder")
+    return Source(path)
+
+
+def _frames(video: object, request: Request, trusted: bool) -> Frames:
+    import numpy as np
+
+    if video is None:
+        raise Unscorable("missing_output", "the system returned no video")
+    if isinstance(video, Path):
+        from bench import media
+
+        return media.decode_video(_inside(video, request, trusted)).frames
+    if not isinstance(video, np.ndarray) or video.dtype != np.uint8 or video.ndim != 4 or video.shape[-1] != 3:
+        shape = f"{getattr(video, 'dtype', type(video).__name__)} {getattr(video, 'shape', '')}".strip()
+        raise Unscorable("shape_mismatch", f"video must be uint8 (T, H, W, 3) RGB; the system returned {shape}")
+    if 0 in video.shape:
+        raise Unscorable("too_short", f"video of shape {video.shape}")
+    return video
+
+
+def _sound(audio: object, request: Request, trusted: bool) -> Audio:
+    import numpy as np
+
+    if audio is None:
+        raise Unscorable("missing_output", "the system returned no audio")
+    if isinstance(audio, Path):
+        from bench import media
+
+        return media.decode_audio(_inside(audio, request, trusted))
+    samples = getattr(audio, "samples", None)
+    rate = getattr(audio, "rate", None)
+    if not isinstance(samples, np.ndarray) or samples.ndim != 1 or not np.issubdtype(samples.dtype, np.floating):
+        shape = f"{getattr(samples, 'dtype', type(samples).__name__)} {getattr(samples, 'shape', '')}".strip()
+        raise Unscorable("shape_mismatch", f"audio must be float32 (N,); the system returned {shape}")
+    if not isinstance(rate, int | np.integer) or not MIN_RATE <= rate <= MAX_RATE:
+        raise Unscorable("shape_mismatch", f"sample rate {rate!r} Hz; possible: {MIN_RATE} to {MAX_RATE}")
+    if len(samples) == 0:
+        raise Unscorable("too_short", "audio of 0 samples")
+    if not np.isfinite(samples).all():
+        raise Unscorable("nan", f"{int((~np.isfinite(samples)).sum())} of {len(samples)} samples are not finite")
+    return Audio(np.ascontiguousarray(samples, dtype=np.float32), int(rate))

@@ -1,0 +1,328 @@
+"""Outputs to scores: the worker that decodes once and runs every metric, and the driver's side."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, Any
+
+from bench import registry
+from bench.contracts import Engine, Metric
+from bench.errors import Unscorable
+from bench.generate import Tally
+from bench.plan import Item, RunPlan
+from bench.progress import Progress
+from bench.protocols import Selection, weights_sha256
+from bench.records import Failure, Job, Outcome, Protocol, Reference, Score, Source, Unit
+from bench.schedule import run as schedule
+from bench.store import Store
+from bench.store_records import OutputRecord, ScoreKey, ScoreRecord
+
+if TYPE_CHECKING:
+    from bench.media import Media
+    from bench.records import Array
+
+#: Packages whose version can move a number; recorded with every score.
+PACKAGES = ("numpy", "scipy", "torch", "librosa", "soxr", "opencv-python-headless", "scikit-image", "dlib-bin", "av")
+CACHED_REFERENCES = 2  # references that a worker keeps decoded
+
+
+@dataclass(frozen=True)
+class ScoreSetup:
+    """What every scoring worker is told once: protocol ids by metric plug-in."""
+
+    metrics: Mapping[str, Sequence[str]]
+    device: str
+
+
+@dataclass(frozen=True)
+class ScorePayload:
+    """One output with what it is scored against. Features of the truth are read from ``features``."""
+
+    truth: Reference
+    video_key: str  # content hashes of the clips that the two reference streams come from
+    audio_key: str
+    output_sha256: str
+    video: Source | None
+    audio: Source | None
+    cost: Mapping[str, float]
+    protocols: Sequence[str]
+    store: str
+
+
+@dataclass(frozen=True)
+class Scored:
+    """Results by protocol id with the seconds of their metric, and new features of the truth."""
+
+    results: Mapping[str, tuple[Score | Failure, float, bool]]
+    features: Mapping[str, Mapping[str, Mapping[str, Array]]]
+    versions: Mapping[str, str]
+
+
+# --------------------------------------------------------------------------- in the worker
+
+
+def worker(setup: ScoreSetup) -> Callable[[Sequence[ScorePayload]], list[Scored]]:
+    """The handler of a scoring worker: loads a metric when it is first needed, keeps references decoded."""
+    return _Worker(setup)
+
+
+class _Worker:
+    def __init__(self, setup: ScoreSetup) -> None:
+        self._setup = setup
+        self._owner = {pid: name for name, ids in setup.metrics.items() for pid in ids}
+        self._metrics: dict[str, Metric | Failure] = {}
+        self._references: dict[str, Media] = {}
+        self._versions = _versions()
+
+    def __call__(self, payloads: Sequence[ScorePayload]) -> list[Scored]:
+        return [self._score(payload) for payload in payloads]
+
+    def _score(self, payload: ScorePayload) -> Scored:
+        from bench.joined import output_media, reference_features
+
+        reference = self._reference(payload)
+        output = output_media(payload, reference)
+        results: dict[str, tuple[Score | Failure, float, bool]] = {}
+        for name in dict.fromkeys(self._owner[pid] for pid in payload.protocols):
+            asked = [pid for pid in payload.protocols if self._owner[pid] == name]
+            start = time.perf_counter()
+            found, final = self._measure(name, asked, output, reference, payload.truth)
+            seconds = (time.perf_counter() - start) / len(asked)
+            results.update({pid: (found[pid], seconds, final) for pid in asked})
+        return Scored(results, reference_features(payload, reference), self._versions)
+
+    def _reference(self, payload: ScorePayload) -> Media:
+        from bench.joined import reference_media
+
+        key = payload.truth.sha256
+        if key not in self._references:
+            while len(self._references) >= CACHED_REFERENCES:
+                self._references.pop(next(iter(self._references)))
+            self._references[key] = reference_media(payload)
+        return self._references[key]
+
+    def _measure(
+        self, name: str, asked: Sequence[str], output: Media, reference: Media, truth: Reference
+    ) -> tuple[Mapping[str, Score | Failure], bool]:
+        """One metric on one output; whatever it raises becomes a failure of its protocols alone."""
+        metric = self._metric(name)
+        if isinstance(metric, Failure):
+            return dict.fromkeys(asked, metric), False
+        try:
+            found = metric.score(asked, output, reference, truth)
+        except Unscorable as error:
+            return dict.fromkeys(asked, Failure(error.kind, error.detail)), True
+        except MemoryError:
+            raise
+        except Exception as error:  # noqa: BLE001 - a metric may raise anything: the others go on
+            detail = f"{type(error).__name__}: {error}"[:2000]
+            return dict.fromkeys(asked, Failure("model_error", detail)), not isinstance(error, ImportError)
+        declared = {protocol.id: protocol for protocol in metric.protocols}
+        return {pid: checked(declared[pid], found.get(pid)) for pid in asked}, True
+
+    def _metric(self, name: str) -> Metric | Failure:
+        if name not in self._metrics:
+            try:
+                metric: Metric = registry.get("metrics", name)()
+                metric.load(self._setup.device)
+                self._metrics[name] = metric
+            except Exception as error:  # noqa: BLE001 - whatever is missing: tried again by the next run
+                self._metrics[name] = Failure("model_error", f"cannot load: {type(error).__name__}: {error}"[:2000])
+        return self._metrics[name]
+
+
+def checked(protocol: Protocol, result: Score | Failure | None) -> Score | Failure:
+    """A metric's answer held against its declaration: all values there, finite and in range."""
+    if isinstance(result, Failure):
+        return result
+    if not isinstance(result, Score):
+        return Failure("model_error", f"{protocol.id}: the metric returned {type(result).__name__}, not a Score")
+    for value in protocol.values:
+        if value.aggregation.kind == "corpus":
+            continue
+        number = result.values.get(value.name)
+        if number is None:
+            return Failure("model_error", f"{protocol.id}: no value {value.name!r}")
+        if not math.isfinite(number):
+            return Failure("nan", f"{value.name} = {number}")
+        if not value.low <= number <= value.high:
+            return Failure("model_error", f"{value.name} = {number} outside [{value.low}, {value.high}]")
+    return result
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+# --------------------------------------------------------------------------- in the driver
+
+
+@dataclass(frozen=True)
+class _Pending:
+    output_sha256: str
+    reference_sha256: Mapping[str, str]  # by protocol
+
+
+def score(
+    store: Store,
+    plans: Sequence[RunPlan],
+    selection: Selection,
+    engine: Engine,
+    *,
+    device: str,
+    batch_size: int,
+    attempts: int,
+    timeout_s: float,
+    force: bool,
+    progress: Progress,
+) -> Tally:
+    """Score every stored output of ``plans`` under every selected protocol that applies and is missing."""
+    tally = Tally()
+    units: list[Unit] = []
+    pending: dict[str, _Pending] = {}
+    claimed: set[ScoreKey] = set()  # equal outputs of equal clips are scored once
+    for plan in plans:
+        protocols = applicable(selection, plan)
+        store.add_run_protocols(plan.record.id, [p.id for p in protocols])
+        outputs = store.outputs(plan.record.id)
+        states = {} if force else _states(store, plan, outputs, protocols)
+        for item in plan.items:
+            output = outputs.get(item.clip.id)
+            if output is None or output.status != "ok":
+                continue
+            keys = {p.id: score_key(p, plan, item, output) for p in protocols}
+            asked = [pid for pid, key in keys.items() if states.get(key) not in {"ok", "failed"} and key not in claimed]
+            claimed |= {keys[pid] for pid in asked}
+            tally.resumed += len(keys) - len(asked)
+            if asked:
+                unit = _unit(store, plan, item, output, asked)
+                units.append(unit)
+                pending[unit.key] = _Pending(output.sha256 or "", {p: keys[p].reference_sha256 for p in asked})
+    if not units:
+        return tally
+    job = Job("bench.score:worker", ScoreSetup(selection.by_metric(), device))
+    total = sum(len(p.reference_sha256) for p in pending.values())
+    with progress.stage("score", total, tally.resumed) as bar:
+        for outcome in schedule(engine, job, units, batch_size=batch_size, attempts=attempts, timeout_s=timeout_s):
+            for record in _store_outcome(store, outcome, pending[outcome.key], selection, tally, force):
+                bar.advance(record.status == "ok")
+    return tally
+
+
+def applicable(selection: Selection, plan: RunPlan) -> list[Protocol]:
+    """The selected protocols that judge what the run's task makes."""
+    task = plan.items[0].reference.task
+    return [protocol for protocol in selection.protocols if protocol.applies_to(task)]
+
+
+def suited(selection: Selection, plans: Sequence[RunPlan]) -> tuple[Selection, list[str]]:
+    """The selection without protocols that cannot judge these data at all, and a line for each of those."""
+    transcripts = [item.reference.transcript or "" for plan in plans for item in plan.items]
+    reasons = {pid: selection.metric(pid).unsuited(pid, transcripts) for pid in selection.entries}
+    entries = {pid: entry for pid, entry in selection.entries.items() if not reasons[pid]}
+    lines = [f"{pid} is left out: {reason}" for pid, reason in reasons.items() if reason]
+    return Selection(entries, selection.skipped), lines
+
+
+def score_key(protocol: Protocol, plan: RunPlan, item: Item, output: OutputRecord) -> ScoreKey:
+    """The key of a score. A cost belongs to the run, so the run stands in place of the reference."""
+    reference = plan.record.id if "cost" in protocol.needs else item.reference.sha256
+    return ScoreKey(output.sha256 or "", reference, protocol.id, weights_sha256(protocol))
+
+
+def _states(
+    store: Store, plan: RunPlan, outputs: Mapping[str, OutputRecord], protocols: Sequence[Protocol]
+) -> Mapping[ScoreKey, str]:
+    keys = [
+        score_key(protocol, plan, item, outputs[item.clip.id])
+        for item in plan.items
+        if item.clip.id in outputs and outputs[item.clip.id].status == "ok"
+        for protocol in protocols
+    ]
+    return store.have_scores(keys)
+
+
+def _unit(store: Store, plan: RunPlan, item: Item, output: OutputRecord, asked: Sequence[str]) -> Unit:
+    def stored(relative: str | None, given: Source | None) -> Source | None:
+        return Source(store.root / relative) if relative else given
+
+    payload = ScorePayload(
+        truth=item.reference,
+        video_key=item.clip.content_sha256,
+        audio_key=item.audio_key,
+        output_sha256=output.sha256 or "",
+        video=stored(output.video, item.given_video),
+        audio=stored(output.audio, item.given_audio),
+        cost={"seconds": output.seconds, "peak_mib": output.peak_mib, "media_seconds": output.media_seconds},
+        protocols=list(asked),
+        store=str(store.root),
+    )
+    # outputs of one clip share a batch, and so the decoded truth
+    return Unit(f"{plan.record.id}/{item.clip.id}", payload, item.clip.duration_s, item.reference.sha256)
+
+
+def _store_outcome(
+    store: Store, outcome: Outcome, pending: _Pending, selection: Selection, tally: Tally, force: bool
+) -> list[ScoreRecord]:
+    records = []
+    for pid, reference in pending.reference_sha256.items():
+        result, seconds, final, versions = _result(outcome, pid)
+        records.append(_record(selection.get(pid), pending.output_sha256, reference, result, seconds, final, versions))
+    if outcome.status == "ok":
+        for media_sha, features in outcome.record.features.items():
+            for key, arrays in features.items():
+                store.put_features(media_sha, key, arrays)
+    added = store.add_scores(records, replace=force)
+    tally.conflicts += sum(what == "conflict" for what in added)
+    tally.done += sum(record.status == "ok" for record in records)
+    tally.failed += sum(record.status == "failed" for record in records)
+    tally.lost += outcome.status == "lost"
+    return records
+
+
+def _result(outcome: Outcome, pid: str) -> tuple[Score | Failure, float, bool, Mapping[str, str]]:
+    if outcome.status == "ok":
+        result, seconds, final = outcome.record.results[pid]
+        return result, seconds, final, outcome.record.versions
+    reason = outcome.reason if outcome.status == "lost" else "worker"
+    detail = f"{reason}: {outcome.detail}" if outcome.detail else reason
+    # what a handler lets out is no property of the clip: the next run tries again, as after a loss
+    return Failure("model_error", detail), outcome.seconds, False, {}
+
+
+def _record(
+    protocol: Protocol,
+    output_sha256: str,
+    reference_sha256: str,
+    result: Score | Failure,
+    seconds: float,
+    final: bool,
+    versions: Mapping[str, str],
+) -> ScoreRecord:
+    common: dict[str, Any] = {
+        "output_sha256": output_sha256,
+        "reference_sha256": reference_sha256,
+        "protocol": protocol.id,
+        "weights_sha256": weights_sha256(protocol),
+        "seconds": seconds,
+        "versions": versions,
+    }
+    if isinstance(result, Failure):
+        return ScoreRecord(status="failed", kind=result.kind, detail=result.detail, final=final, **common)
+    arrays = None
+    if result.arrays:
+        import numpy as np
+        from safetensors.numpy import save
+
+        arrays = save({name: np.ascontiguousarray(array) for name, array in result.arrays.items()})
+    return ScoreRecord(status="ok", values=result.values, parts=result.parts, text=result.text, arrays=arrays, **common)

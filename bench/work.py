@@ -1,0 +1,337 @@
+"""The way of a command: settings -> plans -> outputs -> scores. What ``run``, ``generate`` and ``score`` share."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import signal
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import bench
+from bench import conditions, pairs, registry, selection
+from bench.config import Effective, RunSettings
+from bench.contracts import Dataset, Engine, System
+from bench.engines import get_engine
+from bench.errors import DataError, InterruptedRunError, UsageError, did_you_mean
+from bench.generate import Tally, generate
+from bench.plan import Inputs, RunPlan, gather_inputs, make_run
+from bench.progress import Progress
+from bench.protocols import Selection
+from bench.records import TASKS, Clip, Condition, Source, Task
+from bench.score import score, suited
+from bench.specs import SystemSpec, parse_systems
+from bench.store import Store
+
+
+@dataclass
+class Work:
+    """The plans of one command. ``before`` are runs whose outputs others need (``--audio tts``)."""
+
+    plans: list[RunPlan] = field(default_factory=list)
+    before: list[RunPlan] = field(default_factory=list)
+    notices: list[str] = field(default_factory=list)
+
+
+def cache_folder() -> Path:
+    """Where indices and the demo corpus are kept: ``$BENCH_CACHE``, else ``bench`` under the user's cache."""
+    chosen = os.environ.get("BENCH_CACHE")
+    if chosen:
+        return Path(chosen)
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "bench"
+
+
+def open_dataset(name: str, data_root: Path | None) -> Dataset:
+    """The dataset of that name over ``data_root``.
+
+    Raises:
+        UsageError: unknown, or its root is absent.
+    """
+    cls: type[Dataset] = registry.get("datasets", name)
+    return cls(data_root, cache_folder())
+
+
+def resolve_device(device: str) -> str:
+    """``auto`` is CUDA where an NVIDIA driver and a CUDA build of torch are there, else the CPU."""
+    if device == "cpu" or (device == "auto" and shutil.which("nvidia-smi") is None):
+        return "cpu"
+    import torch
+
+    if torch.cuda.is_available():
+        return "cuda" if device == "auto" else device
+    if device == "auto":
+        return "cpu"
+    raise UsageError(f"--device {device}: this machine has no CUDA device", "use --device cpu; see `bench doctor`.")
+
+
+def plan(effective: Effective, store: Store | None, progress: Progress) -> Work:
+    """All runs that the settings name.
+
+    ``store`` is needed with ``--audio tts`` alone, whose audio are outputs.
+
+    Raises:
+        UsageError, DataError: before any work, and with what is missing.
+    """
+    settings = effective.settings
+    if not settings.system:
+        raise UsageError("no system is named", "--system NAME, for example --system ground-truth.")
+    specs = parse_systems(settings.system, settings.set)
+    work = Work()
+    for name in settings.dataset:
+        dataset = open_dataset(name, settings.data_root)
+        if dataset.notice:
+            work.notices.append(dataset.notice)
+        _plan_dataset(dataset, specs, effective, store, progress, work)
+    if not work.plans:
+        raise UsageError(
+            "nothing to do: no named system shares a task with the data sets under these options",
+            "`bench list systems` shows the tasks of each.",
+        )
+    return work
+
+
+def _plan_dataset(
+    dataset: Dataset,
+    specs: Sequence[SystemSpec],
+    effective: Effective,
+    store: Store | None,
+    progress: Progress,
+    work: Work,
+) -> None:
+    settings = effective.settings
+    name = _split_name(dataset, settings.split)
+    with progress.callback(f"index {dataset.name}") as report:
+        split = dataset.clips(name, report)
+    if not split:
+        raise DataError(f"{dataset.name}/{name} has no clip", f"`bench data check {dataset.name}` says why.")
+    chosen = selection.select(split, settings.clips, settings.limit)
+    sha = dataset.content_sha256(name)
+    built = [(spec, spec.build()) for spec in specs]
+    _refuse_missing(built)
+    for task in _tasks(dataset, built, settings):
+        condition = conditions.condition_for(
+            task, _pairing_name(settings.pairing), settings.audio, _reference_name(settings.reference)
+        )
+        inputs = _inputs(split, condition, settings)
+        if condition.audio == "tts":
+            condition, inputs = _with_tts(dataset, split, chosen, condition, inputs, effective, sha, store, work)
+        for spec, system in built:
+            if task in system.tasks:
+                made = make_run(
+                    spec,
+                    system,
+                    split,
+                    chosen,
+                    task,
+                    condition,
+                    inputs,
+                    dataset_sha256=sha,
+                    **_common(system, effective),
+                )
+                work.plans.append(made)
+                work.notices += [note for note in made.notes if note not in work.notices]
+
+
+def _common(system: System, effective: Effective) -> dict[str, Any]:
+    from bench import weights
+
+    hashes = {w.name: w.sha256 or weights.sha256(weights.verified(w)) for w in system.weights}
+    return {
+        "seed": effective.settings.seed,
+        "dtype": effective.settings.dtype,
+        "weights": hashes,
+        "config": effective.record(),
+        "environment": environment(),
+    }
+
+
+def environment() -> dict[str, str]:
+    """What the numbers were made with; recorded with a run, never hashed."""
+    packages = ("av", "numpy", "scipy", "torch", "opencv-python-headless", "dlib-bin", "scikit-image")
+    found = {"bench": bench.__version__, "python": platform.python_version(), "platform": platform.platform()}
+    for package in packages:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = "absent"
+    return found
+
+
+def _split_name(dataset: Dataset, asked: str | None) -> str:
+    if asked is None:
+        return dataset.default_split
+    if asked not in dataset.splits:
+        raise UsageError(f"{dataset.name} has no split {asked!r}", did_you_mean(asked, dataset.splits))
+    return asked
+
+
+def _pairing_name(pairing: str) -> str:
+    return pairing if pairing in {"matched", "cross"} else "file"
+
+
+def _reference_name(reference: str | None) -> str | None:
+    """A path means ``external``."""
+    if reference is None or reference in conditions.REFERENCES:
+        return reference
+    if Path(reference).is_file():
+        return "external"
+    raise UsageError(
+        f"--reference {reference!r} is neither a condition nor a file", did_you_mean(reference, conditions.REFERENCES)
+    )
+
+
+def _tasks(dataset: Dataset, built: Sequence[tuple[SystemSpec, System]], settings: RunSettings) -> list[Task]:
+    shared = [task for task in TASKS if task in dataset.tasks and any(task in system.tasks for _, system in built)]
+    if not settings.task:
+        return [task for task in shared if conditions.supports(task, settings.pairing, settings.audio)]
+    for spec, system in built:
+        if not set(settings.task) & set(system.tasks):
+            raise UsageError(
+                f"system {spec.label!r} does none of {', '.join(settings.task)}",
+                f"its tasks: {', '.join(system.tasks)}.",
+            )
+    return [task for task in settings.task if task in shared]
+
+
+def _inputs(split: Sequence[Clip], condition: Condition, settings: RunSettings) -> Inputs:
+    external: Mapping[str, Source] | None = None
+    if condition.reference == "external":
+        if settings.reference in {None, "external"}:
+            raise UsageError("--reference external needs a file", "give --reference FILE: `clip id<TAB>path` lines.")
+        external = pairs.read_references(Path(str(settings.reference)), [clip.id for clip in split])
+    pairing = settings.pairing if condition.pairing == "file" else condition.pairing
+    return gather_inputs(split, pairing, condition.reference, external)
+
+
+def _with_tts(
+    dataset: Dataset,
+    split: Sequence[Clip],
+    chosen: Sequence[Clip],
+    condition: Condition,
+    inputs: Inputs,
+    effective: Effective,
+    sha: str,
+    store: Store | None,
+    work: Work,
+) -> tuple[Condition, Inputs]:
+    """Driving audio from a named system's ``tts`` outputs, generated once as a run of its own."""
+    name = str(effective.settings.set.get("tts_system", "espeak"))
+    spec = parse_systems([name], {})[0]
+    system = spec.build()
+    _refuse_missing([(spec, system)])
+    if "tts" not in system.tasks:
+        raise UsageError(f"--set tts_system={name}: it does not do tts", f"its tasks: {', '.join(system.tasks)}.")
+    # what is spoken is the partner's text, so the run covers the partners of the chosen clips
+    spoken = sorted({inputs.partner[clip.id].id for clip in chosen if clip.id in inputs.partner})
+    by_id = {clip.id: clip for clip in split}
+    tts_condition = conditions.condition_for("tts", "matched", "real", None)
+    tts_inputs = gather_inputs(split, "matched", tts_condition.reference, None)
+    run = make_run(
+        spec,
+        system,
+        split,
+        [by_id[clip_id] for clip_id in spoken],
+        "tts",
+        tts_condition,
+        tts_inputs,
+        dataset_sha256=sha,
+        **_common(system, effective),
+    )
+    if run.record.id not in {p.record.id for p in work.before}:
+        work.before.append(run)
+    outputs = store.outputs(run.record.id) if store is not None else {}
+    audio = {
+        clip.id: Source(store.root / str(outputs[partner.id].audio))
+        for clip in chosen
+        if store is not None
+        and (partner := inputs.partner.get(clip.id)) is not None
+        and partner.id in outputs
+        and outputs[partner.id].status == "ok"
+    }
+    named = Condition(condition.pairing, f"tts:{name}", condition.reference)
+    return named, replace(inputs, tts_audio=audio, tts_run=run.record.id)
+
+
+def _refuse_missing(built: Sequence[tuple[SystemSpec, System]]) -> None:
+    lines = [f"{spec.label}: {line}" for spec, system in built for line in system.missing()]
+    if lines:
+        raise UsageError("missing for these systems:\n  " + "\n  ".join(lines), "`bench weights list` shows all files.")
+
+
+def make_engine(settings: RunSettings, store: Store, device: str) -> Engine:
+    """The engine of the settings: a worker per core, or one per device; their logs lie in the store."""
+    gpus: list[str] = []
+    workers = os.cpu_count() or 1
+    if device.startswith("cuda"):
+        import torch
+
+        _, _, number = device.partition(":")
+        gpus = [number] if number else [str(index) for index in range(torch.cuda.device_count())]
+        workers = len(gpus)
+    if settings.workers is not None:
+        workers = settings.workers
+    return get_engine(settings.engine, workers=workers, plugins=settings.plugin, gpus=gpus, log_dir=store.root / "logs")
+
+
+def execute(
+    effective: Effective, store: Store, progress: Progress, chosen: Selection | None, generating: bool
+) -> tuple[Work, Tally, Tally]:
+    """Generate (unless only scoring) and score (unless ``chosen`` is None) what is missing.
+
+    Raises:
+        InterruptedRunError: Ctrl-C or SIGTERM; everything finished so far is stored.
+    """
+    settings = effective.settings
+    device = resolve_device(settings.device)
+    made, scored = Tally(), Tally()
+    common: dict[str, Any] = {
+        "device": device.partition(":")[0],  # a worker sees its own device alone
+        "batch_size": settings.batch_size,
+        "attempts": settings.retry,
+        "timeout_s": settings.timeout,
+        "force": settings.force,
+        "progress": progress,
+    }
+    with interruptible():
+        work = plan(effective, store, progress)
+        for notice in work.notices:
+            progress.say(notice)
+        if generating:
+            if work.before:
+                with make_engine(settings, store, device) as engine:
+                    generate(store, work.before, engine, dtype=settings.dtype, **{**common, "force": False})
+                work = plan(effective, store, progress)
+            with make_engine(settings, store, device) as engine:
+                made = generate(store, work.plans, engine, dtype=settings.dtype, **common)
+        if chosen is not None:
+            if settings.metrics == ["auto"]:
+                chosen, left_out = suited(chosen, work.plans)
+                for line in left_out:
+                    progress.say(line)
+            with make_engine(settings, store, device) as engine:
+                scored = score(store, work.plans, chosen, engine, **common)
+    return work, made, scored
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Ctrl-C and SIGTERM end the work in an orderly way: workers stopped, what is finished kept."""
+
+    def stop(_signal: int, _frame: object) -> None:
+        raise KeyboardInterrupt
+
+    previous = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    except KeyboardInterrupt as error:
+        raise InterruptedRunError(
+            "interrupted; everything finished so far is stored", "the same command goes on from here."
+        ) from error
+    finally:
+        signal.signal(signal.SIGTERM, previous)

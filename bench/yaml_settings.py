@@ -1,0 +1,94 @@
+"""Reading YAML settings without its dangers: no tags, no aliases, no duplicate keys, bounded size.
+
+Aliases are what a "billion laughs" file is made of, and tags make Python objects; a settings
+file needs neither.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from bench.errors import UsageError
+
+MAX_BYTES = 1 << 20
+MAX_DEPTH = 32
+
+
+def read_yaml(path: Path) -> dict[str, tuple[Any, int]]:
+    """Top-level keys of a YAML mapping, each with its value and the line that it stands on.
+
+    Raises:
+        UsageError: absent, too large, not UTF-8, no mapping, or with a tag, alias or double key; the
+            message names file and line.
+    """
+    root = _compose(path, _read(path))
+    if root is None:
+        return {}
+    if not isinstance(root, yaml.MappingNode):
+        raise UsageError(f"{path}:1: a mapping of settings is expected", "write one `name: value` per line.")
+    found: dict[str, tuple[Any, int]] = {}
+    for key_node, value_node in root.value:
+        line = key_node.start_mark.line + 1
+        key = _plain(key_node, path, 0)
+        if not isinstance(key, str):
+            raise UsageError(f"{path}:{line}: {key!r} is no setting's name", "names are words.")
+        if key in found:
+            raise UsageError(f"{path}:{line}: {key!r} stands twice (first on line {found[key][1]})", "remove one.")
+        found[key] = (_plain(value_node, path, 0), line)
+    return found
+
+
+def _read(path: Path) -> str:
+    if path.is_dir():
+        raise UsageError(f"{path} is a folder", "name a YAML file.")
+    try:
+        if path.stat().st_size > MAX_BYTES:
+            raise UsageError(f"{path} is larger than {MAX_BYTES >> 20} MiB", "this is no settings file.")
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        raise UsageError(f"{path}: no such file", "check the path after --config.") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path} cannot be read: {error}", "a UTF-8 text file is expected.") from error
+
+
+class _Composer(yaml.SafeLoader):
+    """Refuses aliases while composing, before anything is expanded."""
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        if self.check_event(yaml.events.AliasEvent):
+            mark = self.peek_event().start_mark
+            raise yaml.composer.ComposerError(None, None, "aliases (*name) are not allowed here", mark)
+        return super().compose_node(parent, index)
+
+
+def _compose(path: Path, text: str) -> yaml.Node | None:
+    loader = _Composer(text)
+    try:
+        return loader.get_single_node()
+    except (yaml.YAMLError, RecursionError) as error:
+        mark = getattr(error, "problem_mark", None)
+        line = mark.line + 1 if mark is not None else 1
+        problem = getattr(error, "problem", None) or getattr(error, "reason", None) or type(error).__name__
+        raise UsageError(f"{path}:{line}: {problem}", "mend that line; `name: value` pairs are enough.") from error
+    finally:
+        loader.dispose()
+
+
+def _plain(node: yaml.Node, path: Path, depth: int) -> Any:
+    """A composed node as Python scalars, lists and dicts."""
+    line = node.start_mark.line + 1
+    if depth > MAX_DEPTH:
+        raise UsageError(f"{path}:{line}: nested deeper than {MAX_DEPTH} levels", "settings are flat.")
+    if not node.tag.startswith("tag:yaml.org,2002:") or node.tag.startswith("tag:yaml.org,2002:python"):
+        raise UsageError(f"{path}:{line}: the tag {node.tag!r} is not allowed", "remove the tag.")
+    if isinstance(node, yaml.SequenceNode):
+        return [_plain(child, path, depth + 1) for child in node.value]
+    if isinstance(node, yaml.MappingNode):
+        return {str(_plain(k, path, depth + 1)): _plain(v, path, depth + 1) for k, v in node.value}
+    try:
+        return yaml.SafeLoader.construct_object(yaml.SafeLoader(""), node)  # scalars alone reach this
+    except (yaml.YAMLError, ValueError) as error:
+        raise UsageError(f"{path}:{line}: {error}", "mend that value.") from error

@@ -1,0 +1,1 @@
+"""CSIM: similarity of the identities of generated and reference faces, one module per recogniser."""

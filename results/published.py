@@ -1,0 +1,245 @@
+"""Numbers that papers print: a block of their own beside measured ones, never ranked with them.
+
+Facts from the papers' tables (``published/published_results.csv``, columns as its first line says).
+Rates and similarities printed per cent or times 100 are converted to fractions. Which recipe a
+paper used is known for few tables; everywhere else the protocol is ``<metric>/unspecified@0``.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
+
+from bench.api import Protocol, Value
+from bench.results.table import GROUND_TRUTH, Table
+
+FOLDER = Path(__file__).parent / "published"
+TIER = "published"
+BAND_SLACK = 0.1  # the band is widened by this share of its bounds
+
+#: Our names of data sets -> those of the papers.
+DATASETS: Mapping[str, str] = {"lrs2": "LRS2", "lrs3": "LRS3", "cinepile": "CinePile", "grid": "GRID", "hdtf": "HDTF"}
+#: Our names of systems -> those of the papers. Others are compared without case, hyphens and spaces.
+SYSTEMS: Mapping[str, str] = {GROUND_TRUTH: "Ground Truth"}
+
+#: Printed metric -> family of protocol ids.
+FAMILIES: Mapping[str, str] = {
+    "LSE-C": "lse",
+    "LSE-D": "lse",
+    "SIM": "spksim",
+    "ID-SIM": "csim",
+    "EmoAcc": "emoacc",
+    "RMSE-F0": "f0rmse",
+}
+
+#: (source, metric) -> recipe, where a source is known to have used one (specs/metrics.md 11).
+RECIPES: Mapping[tuple[str, str], str] = {
+    ("seed-003", "WER"): "wer/whisper-large-v3@1",
+    ("seed-003", "SECS"): "secs/resemblyzer@1",
+    ("seed-003", "UTMOS"): "utmos/strong-learner@1",
+    ("2604.15923", "WER"): "wer/hicodit-paper@0",
+    ("2604.15923", "DNSMOS"): "dnsmos/unspecified@0",  # P.808 or P.835: not stated
+    ("2604.15923", "UTMOS"): "utmos/strong-learner@1",
+    ("2604.15923", "MCD"): "mcd/unspecified@0",
+    ("2604.15923", "LSE-C"): "lse/unspecified@0",
+    ("2604.15923", "LSE-D"): "lse/unspecified@0",
+    ("2604.15923", "EmoAcc"): "emoacc/emotion2vec@0",
+    ("2604.15923", "SIM"): "spksim/ecapa-tdnn-speechbrain@0",
+    ("2604.23586", "WER"): "wer/qwen3-asr@0",
+    ("2604.23586", "CER"): "cer/qwen3-asr@0",
+    ("2604.23586", "UTMOS"): "utmos/strong-learner@1",
+    ("2604.23586", "FVD"): "fvd/i3d-kinetics400@0",
+    ("2604.23586", "DD"): "dd/phone-duration@0",
+}
+
+
+class Place(NamedTuple):
+    """Where a number is printed."""
+
+    source: str
+    title: str
+    year: str
+    table: str
+    setting: str
+
+
+@dataclass(frozen=True)
+class PublishedRow:
+    """One printed number. ``value`` is a fraction for rates and similarities; ``printed`` is as in the paper."""
+
+    place: Place
+    task: str
+    dataset: str
+    split: str
+    system: str
+    metric: str
+    protocol: str
+    value: float
+    printed: str
+    unit: str
+    direction: str
+    uncertainty: str
+    note: str
+
+
+@dataclass(frozen=True)
+class Spread:
+    """The range over sources of one system's metric."""
+
+    system: str
+    metric: str
+    low: float
+    high: float
+    sources: int
+    unit: str
+
+
+@dataclass(frozen=True)
+class Block:
+    """What papers print for a data set and task of a table. ``spreads``: over sources, of the table's own systems."""
+
+    dataset: str
+    task: str
+    rows: Sequence[PublishedRow]
+    spreads: Sequence[Spread]
+
+
+@dataclass(frozen=True)
+class Band:
+    """What papers measured on real clips, as fractions where the metric is a rate."""
+
+    dataset: str
+    metric: str
+    low: float
+    high: float
+    sources: int
+
+    def holds(self, value: float) -> bool:
+        """Whether ``value`` lies in the band widened by :data:`BAND_SLACK` of its bounds."""
+        return self.low - BAND_SLACK * abs(self.low) <= value <= self.high + BAND_SLACK * abs(self.high)
+
+
+def family_of(metric: str) -> str:
+    """The family of protocol ids that a printed metric belongs to."""
+    return FAMILIES.get(metric, metric.lower())
+
+
+def protocol_of(source: str, metric: str) -> str:
+    """The recipe of a printed number, ``<metric>/unspecified@0`` where it is not known."""
+    return RECIPES.get((source, metric), f"{family_of(metric)}/unspecified@0")
+
+
+def to_fraction(printed: str, unit: str) -> tuple[float, str]:
+    """Value and unit as the tidy formats have them: per cent and times-100 numbers divided by 100."""
+    number = Decimal(printed)
+    if unit in {"%", "x100"}:
+        return float(number / 100), "fraction"
+    return float(number), unit or "1"
+
+
+@cache
+def load() -> tuple[PublishedRow, ...]:
+    """All rows of the file, in its order."""
+    with (FOLDER / "published_results.csv").open(encoding="utf-8", newline="") as file:
+        return tuple(_row(record) for record in csv.DictReader(file))
+
+
+def _row(record: Mapping[str, str]) -> PublishedRow:
+    value, unit = to_fraction(record["value"], record["unit"])
+    return PublishedRow(
+        place=Place(record["source_id"], record["title_short"], record["year"], record["table"], record["setting"]),
+        task=record["task"],
+        dataset=record["dataset"],
+        split=record["split"],
+        system=record["system"],
+        metric=record["metric"],
+        protocol=protocol_of(record["source_id"], record["metric"]),
+        value=value,
+        printed=record["value"] + ("%" if record["unit"] == "%" else ""),
+        unit=unit,
+        direction=record["direction"],
+        uncertainty=record["uncertainty"],
+        note=record["note"],
+    )
+
+
+def task_of(row: PublishedRow) -> str:
+    """The task of ``bench`` that a paper's row belongs to."""
+    if row.task == "tts" and row.place.setting.startswith("dub"):
+        return "dub"
+    return {"tfg": "a2v", "lip2speech": "vts"}.get(row.task, row.task)
+
+
+def blocks(table: Table) -> list[Block]:
+    """One block for each data set and task of the table that papers have numbers for.
+
+    Left out: ablations (for re-implementations of that one paper) and listening tests (comparable
+    inside one paper only).
+    """
+    systems = {row.run.system for section in table.sections for row in section.rows}
+    pairs = dict.fromkeys((section.group.dataset, section.group.task) for section in table.sections)
+    found = []
+    for dataset, task in pairs:
+        name = DATASETS.get(dataset.lower(), dataset)
+        rows = [row for row in load() if row.dataset == name and task_of(row) == task and _comparable(row)]
+        if rows:
+            ours = [row for row in rows if any(same_system(system, row.system) for system in systems)]
+            found.append(Block(name, task, rows, spreads(ours)))
+    return found
+
+
+def _comparable(row: PublishedRow) -> bool:
+    return "ablation" not in row.place.setting and not row.metric.startswith("MOS-")
+
+
+def spreads(rows: Iterable[PublishedRow]) -> list[Spread]:
+    """Smallest and largest value per system and metric, where more than one source prints it."""
+    found: dict[tuple[str, str, str], list[PublishedRow]] = {}
+    for row in rows:
+        found.setdefault((row.system, row.metric, row.unit), []).append(row)
+    return [
+        Spread(system, metric, min(r.value for r in same), max(r.value for r in same), sources, unit)
+        for (system, metric, unit), same in sorted(found.items())
+        if (sources := len({row.place.source for row in same})) > 1
+    ]
+
+
+def same_system(ours: str, theirs: str) -> bool:
+    """Whether a name of ours and a paper's mean one system."""
+    return _plain(SYSTEMS.get(ours, ours)) == _plain(theirs)
+
+
+def _plain(name: str) -> str:
+    return "".join(character for character in name.lower() if character.isalnum())
+
+
+@cache
+def bands() -> Mapping[tuple[str, str], Band]:
+    """The bands of ground truth by data set and printed metric."""
+    with (FOLDER / "bands.csv").open(encoding="utf-8", newline="") as file:
+        records = list(csv.DictReader(file))
+    return {
+        (r["dataset"], r["metric"]): Band(
+            r["dataset"], r["metric"], float(r["low"]), float(r["high"]), int(r["sources"])
+        )
+        for r in records
+    }
+
+
+def band_for(dataset: str, protocol: Protocol, value: Value) -> Band | None:
+    """The band of a measured value: by label where papers print several values of a family, else by family.
+
+    A protocol's first value is its headline; others (DNSMOS' SIG, …) have no band.
+    """
+    name = DATASETS.get(dataset.lower(), dataset)
+    for (band_dataset, metric), band in bands().items():
+        if band_dataset != name or family_of(metric) != protocol.family:
+            continue
+        if value.label == metric or (protocol.family == metric.lower() and value == protocol.values[0]):
+            return band
+    return None

@@ -1,0 +1,1 @@
+"""Baselines and controls: upper bound, shuffle, anchor, simple generators, and finished outputs of others."""

@@ -1,0 +1,1 @@
+"""Official repositories as systems: a YAML says how to call one in its own environment."""
