@@ -168,10 +168,16 @@ def _problem(item: Any, origins: Mapping[str, str]) -> str:
     hint = ""
     if "expected" in context and isinstance(value, str):
         choices = [part.strip(" '") for part in str(context["expected"]).replace(" or ", ",").split(",")]
-        hint = " " + did_you_mean(value, choices)
+        near = did_you_mean(value, choices)
+        hint = f"; {near}" if near.startswith("did you mean") else ""
     elif name in _RANGES:
         hint = f" (possible: {_RANGES[name]})"
-    return f"{origins.get(name, 'default')}: {option} = {value!r}: {message}{hint}"
+    shown = repr(value)
+    shown = shown if len(shown) <= _SHOWN else shown[:_SHOWN] + "…"
+    return f"{origins.get(name, 'default')}: {option} = {shown}: {message}{hint}"
+
+
+_SHOWN = 200  # characters of a wrong value in a message
 
 
 _RANGES = {

@@ -42,17 +42,22 @@ class System(ABC):
     ``tier`` as in DESIGN.md. ``uses`` says which references it needs (``voice``,
     ``identity``); requests without them fail as ``missing_reference``. ``portrait`` asks for a
     png in place of a video as ``identity``. ``weights`` are the files that it loads.
-    ``options`` is the pydantic model of its ``--set key=value`` settings.
+    ``options`` is the pydantic model of its ``--set key=value`` settings; ``local_settings`` names
+    those that only say where things are on this machine: they are no part of the run's id.
+    ``request_timeout_s`` is the time that it allows itself per request, where that is longer than
+    ``--timeout``. What may differ by setting is read from the instance.
     """
 
     name: ClassVar[str]
-    version: ClassVar[str]
-    tasks: ClassVar[tuple[Task, ...]]
+    version: str
+    tasks: tuple[Task, ...]
     tier: Tier = "control"
-    uses: ClassVar[frozenset[str]] = frozenset()
-    portrait: ClassVar[bool] = False
-    deterministic: ClassVar[bool] = True
+    uses: frozenset[str] = frozenset()
+    portrait: bool = False
+    deterministic: bool = True
     weights: Sequence[WeightFile] = ()
+    local_settings: ClassVar[frozenset[str]] = frozenset()
+    request_timeout_s: float = 0.0
     summary: ClassVar[str] = ""
     licence: ClassVar[str] = "Apache-2.0"
     source: ClassVar[str] = ""
@@ -67,6 +72,10 @@ class System(ABC):
 
     def missing(self) -> list[str]:
         """What keeps the system from running here, one line each with its remedy; empty: nothing."""
+        return []
+
+    def preflight(self, clip_ids: Sequence[str]) -> list[str]:
+        """What the user should know before work begins on these clips (files that match no clip)."""
         return []
 
     def fingerprint(self) -> str:
@@ -149,9 +158,11 @@ class Dataset(ABC):
     tasks: ClassVar[tuple[Task, ...]] = TASKS
     splits: ClassVar[tuple[str, ...]] = ("test",)
     default_split: ClassVar[str] = "test"
+    any_split: ClassVar[bool] = False  # splits are named by the user's manifest; ``splits`` are examples
     summary: ClassVar[str] = ""
     licence: ClassVar[str] = ""
     notice: ClassVar[str] = ""  # printed once per run (LRS2's agreement)
+    notes: ClassVar[str] = ""  # what `bench info` should say beyond the summary
     speakers_known: ClassVar[bool] = True
 
     def __init__(self, root: Path | None, cache: Path) -> None:

@@ -71,7 +71,8 @@ class Unscorable(Exception):
 def did_you_mean(name: str, known: Iterable[str], list_command: str = "") -> str:
     """A hint for an unknown ``name``: the nearest known ones and the command that lists all."""
     names = sorted(set(known))
-    near = get_close_matches(name, names, n=5, cutoff=0.5)
+    folded = {known_name.casefold(): known_name for known_name in names}
+    near = [folded[n] for n in get_close_matches(name.casefold(), list(folded), n=5, cutoff=0.5)]
     parts = []
     if near:
         parts.append("did you mean " + " or ".join(repr(n) for n in near) + "?")

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.contracts import Control, Engine, System
+from bench.engines.worker import is_disk_error, is_out_of_memory
 from bench.errors import Unscorable
 from bench.measure import Meter
 from bench.plan import RunPlan
@@ -129,11 +130,9 @@ def _run(system: System, batch: _Batch, device: str) -> Iterator[_Made]:
     meter = Meter(device)
     try:
         outputs = _call(system, batch.requests, batch.truths)
-    except (MemoryError, KeyboardInterrupt):
-        raise
-    except Exception as error:  # noqa: BLE001 - a system may raise anything: it becomes this clip's failure
-        if _out_of_memory(error):
-            raise MemoryError(str(error)) from error
+    except Exception as error:
+        if is_out_of_memory(error) or is_disk_error(error):
+            raise  # the scheduler's business: a smaller batch, or the end of the run
         seconds, peak = meter.read()
         if len(batch.requests) == 1:
             yield batch.places[0], batch.requests[0], _raised(error, device), seconds, peak
@@ -156,10 +155,6 @@ def _call(system: System, requests: Sequence[Request], truths: Sequence[Referenc
         count = len(outputs) if isinstance(outputs, list | tuple) else type(outputs).__name__
         raise ValueError(f"the system returned {count} outputs for {len(requests)} requests")
     return outputs
-
-
-def _out_of_memory(error: Exception) -> bool:
-    return type(error).__name__ in {"OutOfMemoryError", "MemoryError"}
 
 
 def _raised(error: Exception, device: str) -> Generated:
@@ -263,6 +258,7 @@ def generate(
         folder,
     )
     job = Job("bench.generate:worker", setup)
+    timeout_s = max([timeout_s, *(plan.request_timeout_s for plan in plans)])
     with progress.stage("generate", len(units), tally.resumed) as bar:
         for outcome in schedule(engine, job, units, batch_size=batch_size, attempts=attempts, timeout_s=timeout_s):
             plan, clip_id = pending[outcome.key]

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from bench.media import Media, ResampleMethod
+from bench.media import Media, ResampleMethod, file_sha256
 from bench.records import Reference, Source
 from bench.store_features import FeatureFolder
 
@@ -104,11 +104,14 @@ class Joined(Media):
 
     def feature(self, key: str, compute: Callable[[], Mapping[str, Array]]) -> Mapping[str, Array]:
         """The feature of the stream that the key begins with."""
-        owner = self.of_audio if key.startswith("audio:") else self.of_video
-        return owner.feature(key, compute)
+        owners = {"audio": self.of_audio, "video": self.of_video}
+        stream = key.partition(":")[0]
+        if stream not in owners:
+            raise ValueError(f"feature key {key!r} must begin with 'video:' or 'audio:'")
+        return owners[stream].feature(key, compute)
 
 
-def reference_media(payload: Payload) -> Media:
+def reference_media(payload: Payload) -> Joined:
     """The truth, with the features that the store has of its two streams."""
     truth, root = payload.truth, Path(payload.store)
     video = Media(truth.video, None, payload.video_key, Kept(root, payload.video_key))
@@ -116,21 +119,45 @@ def reference_media(payload: Payload) -> Media:
     return Joined(video, audio, truth.sha256)
 
 
-def output_media(payload: Payload, reference: Media) -> Media:
+class Streams:
+    """Streams of outputs, by the hash of their file: equal ones (the truth's in ``tts`` and ``t2av``, say)
+    are decoded once and share their features. Keeps the ``size`` latest."""
+
+    def __init__(self, size: int = 8) -> None:
+        self._size = size
+        self._kept: dict[str, Media] = {}
+
+    def video(self, source: Source | None) -> Media:
+        """The medium of a video file."""
+        return self._medium("video", source)
+
+    def audio(self, source: Source | None) -> Media:
+        """The medium of an audio file."""
+        return self._medium("audio", source)
+
+    def _medium(self, stream: str, source: Source | None) -> Media:
+        sha = file_sha256(source.path) if source is not None and source.path.is_file() else ""
+        key = f"{stream}:{sha}"
+        if not sha or key not in self._kept:
+            made = Media(source, None, sha) if stream == "video" else Media(None, source, sha)
+            if not sha:
+                return made
+            while len(self._kept) >= self._size:
+                self._kept.pop(next(iter(self._kept)))
+            self._kept[key] = made
+        return self._kept[key]
+
+
+def output_media(payload: Payload, reference: Joined, streams: Streams) -> Joined:
     """The output; a given stream that is the truth's own shares the truth's medium."""
     truth = payload.truth
-    own = Media(payload.video, payload.audio, payload.output_sha256)
-    if not isinstance(reference, Joined):
-        return Media(payload.video, payload.audio, payload.output_sha256, cost=payload.cost)
-    video = reference.of_video if payload.video == truth.video else own
-    audio = reference.of_audio if payload.audio == truth.audio else own
+    video = reference.of_video if payload.video == truth.video else streams.video(payload.video)
+    audio = reference.of_audio if payload.audio == truth.audio else streams.audio(payload.audio)
     return Joined(video, audio, payload.output_sha256, payload.cost)
 
 
-def reference_features(payload: Payload, reference: Media) -> dict[str, Mapping[str, Mapping[str, Array]]]:
+def reference_features(payload: Payload, reference: Joined) -> dict[str, Mapping[str, Mapping[str, Array]]]:
     """Features of the truth that were computed here, by the content hash of their clip."""
-    if not isinstance(reference, Joined):
-        return {}
     found: dict[str, dict[str, Mapping[str, Array]]] = {}
     for sha, media in ((payload.video_key, reference.of_video), (payload.audio_key, reference.of_audio)):
         if media.new_features:

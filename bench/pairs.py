@@ -175,8 +175,8 @@ def read_references(path: str | Path, ids: Sequence[str]) -> dict[str, Source]:
     found: dict[str, Source] = {}
     errors = _Errors()
     for number, line in _lines(source, "references"):
-        clip_id, tab, name = (part.strip() for part in line.partition("\t"))
-        if not (tab and name):
+        clip_id, _, name = (part.strip() for part in line.partition("\t"))
+        if not name:
             errors.add(number, f"expected an id, a tab and a file, found {line[:80]!r}")
             continue
         file = source.parent / name

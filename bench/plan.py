@@ -48,6 +48,7 @@ class RunPlan:
     split: Sequence[Clip]
     control: bool
     notes: Sequence[str] = ()
+    request_timeout_s: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -113,7 +114,7 @@ def make_run(
         "system": spec.label,
         "version": system.version,
         "weights": dict(weights),
-        "settings": dict(spec.settings),
+        "settings": {k: v for k, v in spec.settings.items() if k not in system.local_settings},
         "fingerprint": system.fingerprint(),
         "dtype": dtype,
         "dataset": first.dataset,
@@ -152,7 +153,7 @@ def make_run(
     if not chosen:
         raise UsageError("the pairing file names none of the selected clips", "check --pairing and --clips.")
     items = [_item(clip, inputs, system, task, condition, seed, record.id) for clip in chosen]
-    return RunPlan(record, spec, items, split, isinstance(system, Control), inputs.notes)
+    return RunPlan(record, spec, items, split, isinstance(system, Control), inputs.notes, system.request_timeout_s)
 
 
 def _hash(value: object) -> str:

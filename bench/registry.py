@@ -49,7 +49,7 @@ def get(group: Group, name: str) -> Any:
         raise UsageError(f"unknown {group[:-1]} {name!r}", did_you_mean(name, names(group), f"bench list {group}"))
     try:
         plugin = point.load()
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         dist = point.dist.name if point.dist else "unknown distribution"
         raise UsageError(
             f"{group[:-1]} {name!r} ({point.value}, from {dist}) cannot be imported: {type(error).__name__}: {error}",
@@ -74,13 +74,24 @@ def _checked(group: Group, name: str, plugin: object) -> type:
     return plugin
 
 
+def _refuse_taken(path: Path, group: Group, name: str) -> None:
+    """Results under an installed plug-in's name would be taken for its own."""
+    point = _entry_points(group).get(name)
+    if point is not None:
+        raise UsageError(
+            f"--plugin {path}: {group[:-1]} {name!r} is the name of an installed one ({point.value})",
+            "give it another name.",
+        )
+
+
 def load_file(path: Path) -> list[str]:
     """Register every plug-in class that a Python file defines; returns ``group/name`` of each.
 
     The file must be importable again in worker processes, which load it by the same path.
     """
     if not path.is_file():
-        raise UsageError(f"--plugin {path}: no such file", "give the path of a Python file.")
+        wrong = "is a folder" if path.is_dir() else "no such file"
+        raise UsageError(f"--plugin {path}: {wrong}", "give the path of a Python file.")
     module_name = f"bench_plugin_{path.stem}"
     spec = importlib.util.spec_from_file_location(module_name, path)
     if spec is None or spec.loader is None:
@@ -89,13 +100,15 @@ def load_file(path: Path) -> list[str]:
     sys.modules[module_name] = module
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
+        del sys.modules[module_name]
         raise UsageError(f"--plugin {path}: {type(error).__name__}: {error}", "mend the file.") from error
     added = []
     for value in vars(module).values():
         for group, base in _BASES.items():
             own = isinstance(value, type) and issubclass(value, base) and value.__module__ == module_name
             if own and isinstance(getattr(value, "name", None), str):
+                _refuse_taken(path, group, value.name)
                 _trial[group][value.name] = _checked(group, value.name, value)
                 added.append(f"{group}/{value.name}")
     if not added:

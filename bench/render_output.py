@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bench.errors import Unscorable
 from bench.records import FPS, MADE, Audio, Output, Request, Source
@@ -102,16 +102,24 @@ def _sound(audio: object, request: Request, trusted: bool) -> Audio:
     if isinstance(audio, Path):
         from bench import media
 
-        return media.decode_audio(_inside(audio, request, trusted))
+        found = media.decode_audio(_inside(audio, request, trusted))
+        _check_rate(found.rate)
+        return found
     samples = getattr(audio, "samples", None)
-    rate = getattr(audio, "rate", None)
+    rate: Any = getattr(audio, "rate", None)
     if not isinstance(samples, np.ndarray) or samples.ndim != 1 or not np.issubdtype(samples.dtype, np.floating):
         shape = f"{getattr(samples, 'dtype', type(samples).__name__)} {getattr(samples, 'shape', '')}".strip()
         raise Unscorable("shape_mismatch", f"audio must be float32 (N,); the system returned {shape}")
-    if not isinstance(rate, int | np.integer) or not MIN_RATE <= rate <= MAX_RATE:
-        raise Unscorable("shape_mismatch", f"sample rate {rate!r} Hz; possible: {MIN_RATE} to {MAX_RATE}")
+    _check_rate(rate)
     if len(samples) == 0:
         raise Unscorable("too_short", "audio of 0 samples")
     if not np.isfinite(samples).all():
         raise Unscorable("nan", f"{int((~np.isfinite(samples)).sum())} of {len(samples)} samples are not finite")
     return Audio(np.ascontiguousarray(samples, dtype=np.float32), int(rate))
+
+
+def _check_rate(rate: object) -> None:
+    import numpy as np
+
+    if isinstance(rate, bool) or not isinstance(rate, int | np.integer) or not MIN_RATE <= rate <= MAX_RATE:
+        raise Unscorable("shape_mismatch", f"sample rate {rate!r} Hz; possible: whole numbers {MIN_RATE} to {MAX_RATE}")

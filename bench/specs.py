@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from bench import registry
@@ -12,6 +13,8 @@ from bench.errors import UsageError, did_you_mean
 
 #: Keys of ``--set`` that the harness reads itself.
 HARNESS_KEYS = frozenset({"tier", "tts_system"})
+#: Systems whose name goes on behind a colon.
+_WITH_ARGUMENT = frozenset({"outputs", "gateway"})
 
 
 @dataclass(frozen=True)
@@ -45,7 +48,11 @@ def parse_systems(names: Sequence[str], settings: Mapping[str, Any]) -> list[Sys
         except UsageError as error:
             problems.append(f"{error.message}. {error.hint}")
             continue
-        specs.append(spec)
+        other = next((known for known in specs if known.label == spec.label), None)
+        if other is not None and other.settings != spec.settings:
+            problems.append(f"two systems would be called {spec.label!r}. Give one of them another name")
+        if other is None:
+            specs.append(spec)
         used |= keys
     unknown = [key for key in settings if key not in used]
     if unknown and not problems:
@@ -69,9 +76,15 @@ def _options(name: str) -> list[str]:
 def _parse(name: str, settings: Mapping[str, Any]) -> tuple[SystemSpec, set[str]]:
     plugin, argument = _split(name)
     cls: type[System] = registry.get("systems", plugin)
+    if argument and plugin not in _WITH_ARGUMENT:
+        raise UsageError(
+            f"system {name!r}: {plugin} takes no argument after a colon", f"write {plugin!r}; settings go to --set."
+        )
     label, values = name, _argument(plugin, argument)
     if plugin == "outputs" and "name" in values:
         label = f"outputs:{values['name']}"
+    if plugin == "gateway" and argument.endswith((".yaml", ".yml")):
+        label = f"gateway:{Path(argument).stem}"
     model = cls.options()
     used: set[str] = set()
     if model is not None:
@@ -81,8 +94,6 @@ def _parse(name: str, settings: Mapping[str, Any]) -> tuple[SystemSpec, set[str]
                 values[option] = value
                 used.add(key)
         values = _validated(name, model, values)
-    elif argument:
-        raise UsageError(f"system {name!r}: {plugin} takes no argument after a colon", f"write {plugin!r}.")
     return SystemSpec(label, plugin, values), used
 
 

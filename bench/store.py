@@ -242,7 +242,7 @@ class Store:
                 file.unlink(missing_ok=True)
             return verdict
         if verdict == "new":
-            # The row goes before its files change: a kill in between leaves a clip to redo, not a row with a wrong hash.
+            # The old row goes before its files change: a kill in between leaves a clip to redo, not a wrong hash.
             with self._session.write():
                 self._outputs.forget(record.run_id, record.clip_id)
         mark = f"conflict-{(record.sha256 or 'none')[:12]}" if verdict == "conflict" else ""
@@ -295,7 +295,7 @@ class Store:
         """One protocol over all requested clips of a run.
 
         ``weights_sha256``: which weights; ``None``: the newest under which the run has a score.
-        ``reference_is_run``: the score's reference is the run's id, not the clip's content, as it
+        ``reference_is_run``: the score's reference is ``cost_reference(run_id, clip_id)``, as it
         is for costs (``None``: for protocols ``cost/…``).
         """
         with guarded(self.root):
@@ -320,11 +320,12 @@ class Store:
 
         return ColumnReader(self._session, self._scores)
 
-    def _reference(self, protocol: str, run_id: str, reference_is_run: bool | None) -> int | None:
-        """The number of the run's id as a reference; ``None`` where each clip has its own."""
+    @staticmethod
+    def _reference(protocol: str, run_id: str, reference_is_run: bool | None) -> str | None:
+        """The run's id where references are ``cost_reference(run_id, clip_id)``; ``None``: the clips' own."""
         if reference_is_run is None:
             reference_is_run = protocol.startswith("cost/")
-        return (self._session.contents.find(run_id) or -1) if reference_is_run else None
+        return run_id if reference_is_run else None
 
     # features of media, cache of aggregates
 

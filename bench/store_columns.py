@@ -34,8 +34,12 @@ _KEYS = """SELECT c.clip_id, s.output, s.reference, (SELECT sha256 FROM contents
     (SELECT sha256 FROM contents WHERE n = s.reference)"""
 
 
-def _join(reference: int | None) -> str:
-    return _JOIN.format(reference="c.reference" if reference is None else ":reference")
+#: A cost belongs to a clip of a run, not to the content: equal outputs may have cost unequal time.
+_COST = "(SELECT n FROM contents WHERE sha256 = :reference || '/' || c.clip_id)"
+
+
+def _join(run_id: str | None) -> str:
+    return _JOIN.format(reference="c.reference" if run_id is None else _COST)
 
 
 class LazyArrays(Sequence["Mapping[str, Array]"]):
@@ -113,7 +117,7 @@ class _Builder:
 
 
 class ColumnReader:
-    """Reads by run number, protocol and, for costs, the run's id as the reference."""
+    """Reads by run number and protocol; ``reference`` is the run's id for costs, else ``None``."""
 
     def __init__(self, session: Session, table: ScoreTable) -> None:
         self._session = session
@@ -123,7 +127,7 @@ class ColumnReader:
         query = "SELECT weights FROM used_weights WHERE protocol = ? ORDER BY newest DESC, weights DESC"
         return [row[0] for row in self._session.rows(query, protocol)]
 
-    def _used(self, run: int, protocol: int, reference: int | None) -> int | None:
+    def _used(self, run: int, protocol: int, reference: str | None) -> int | None:
         """The newest weights under which the run has a score."""
         query = f"SELECT 1 {_join(reference)}".replace("LEFT", "CROSS").replace("ORDER BY c.clip_id", "LIMIT 1")
         for weights in self._weights(protocol):
@@ -133,7 +137,7 @@ class ColumnReader:
         return None
 
     def _resolve(
-        self, run: int, protocol: str, weights_sha256: str | None, reference: int | None
+        self, run: int, protocol: str, weights_sha256: str | None, reference: str | None
     ) -> tuple[int, int | None]:
         """Numbers of protocol and weights; -1 matches no row."""
         number = self._session.names.find(protocol)
@@ -144,7 +148,7 @@ class ColumnReader:
         return number, self._used(run, number, reference)
 
     def column(
-        self, run: int, run_id: str, protocol: str, weights_sha256: str | None, reference: int | None
+        self, run: int, run_id: str, protocol: str, weights_sha256: str | None, reference: str | None
     ) -> ScoreColumn:
         """See :meth:`bench.store.Store.scores`."""
         number, weights = self._resolve(run, protocol, weights_sha256, reference)
@@ -176,7 +180,7 @@ class ColumnReader:
         )
 
     def rows(
-        self, run: int, protocol: str, weights_sha256: str | None, reference: int | None
+        self, run: int, protocol: str, weights_sha256: str | None, reference: str | None
     ) -> Iterator[tuple[str, ScoreRecord]]:
         """See :meth:`bench.store.Store.score_rows`."""
         number, weights = self._resolve(run, protocol, weights_sha256, reference)
@@ -191,7 +195,7 @@ class ColumnReader:
             if record is not None:
                 yield clip_id, record
 
-    def states(self, run: int, protocol: str, weights_sha256: str, reference: int | None) -> dict[str, State]:
+    def states(self, run: int, protocol: str, weights_sha256: str, reference: str | None) -> dict[str, State]:
         """See :meth:`bench.store.Store.score_states`."""
         number, weights = self._resolve(run, protocol, weights_sha256, reference)
         if weights is None:
@@ -201,7 +205,7 @@ class ColumnReader:
         rows = self._session.connection.execute(query, bound)
         return {clip_id: state(ok, final) for clip_id, ok, final in rows}
 
-    def protocols(self, run: int, reference_of: Mapping[str, int | None]) -> set[str]:
+    def protocols(self, run: int, reference_of: Mapping[str, str | None]) -> set[str]:
         """Those of the known protocols under which the run has a score."""
         return {
             name

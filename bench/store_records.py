@@ -91,6 +91,11 @@ class OutputRecord:
     created: str = ""
 
 
+def cost_reference(run_id: str, clip_id: str) -> str:
+    """What stands in place of a cost's reference: a cost belongs to one clip of one run."""
+    return f"{run_id}/{clip_id}"
+
+
 class ScoreKey(NamedTuple):
     """What identifies a score: nothing of machines, workers or order."""
 

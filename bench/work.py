@@ -17,7 +17,7 @@ import bench
 from bench import conditions, pairs, registry, selection
 from bench.config import Effective, RunSettings
 from bench.contracts import Dataset, Engine, System
-from bench.engines import get_engine
+from bench.engines import ENGINES, get_engine
 from bench.errors import DataError, InterruptedRunError, UsageError, did_you_mean
 from bench.generate import Tally, generate
 from bench.plan import Inputs, RunPlan, gather_inputs, make_run
@@ -81,9 +81,12 @@ def plan(effective: Effective, store: Store | None, progress: Progress) -> Work:
     settings = effective.settings
     if not settings.system:
         raise UsageError("no system is named", "--system NAME, for example --system ground-truth.")
+    if settings.engine not in ENGINES:
+        raise UsageError(f"unknown engine {settings.engine!r}", did_you_mean(settings.engine, ENGINES))
+    get_engine(settings.engine, workers=0)  # an unknown engine is refused before any work
     specs = parse_systems(settings.system, settings.set)
     work = Work()
-    for name in settings.dataset:
+    for name in dict.fromkeys(settings.dataset):
         dataset = open_dataset(name, settings.data_root)
         if dataset.notice:
             work.notices.append(dataset.notice)
@@ -106,18 +109,23 @@ def _plan_dataset(
 ) -> None:
     settings = effective.settings
     name = _split_name(dataset, settings.split)
+    # what can be refused at once is refused before the index, which may take long
+    built = [(spec, spec.build()) for spec in specs]
+    _refuse_missing(built)
+    pairing, reference = _pairing_name(settings.pairing), _reference_name(settings.reference)
+    wanted = {
+        task: conditions.condition_for(task, pairing, settings.audio, reference)
+        for task in _tasks(dataset, built, settings)
+    }
     with progress.callback(f"index {dataset.name}") as report:
         split = dataset.clips(name, report)
     if not split:
         raise DataError(f"{dataset.name}/{name} has no clip", f"`bench data check {dataset.name}` says why.")
     chosen = selection.select(split, settings.clips, settings.limit)
+    for spec, system in built:
+        work.notices += [f"{spec.label}: {line}" for line in system.preflight([clip.id for clip in chosen])]
     sha = dataset.content_sha256(name)
-    built = [(spec, spec.build()) for spec in specs]
-    _refuse_missing(built)
-    for task in _tasks(dataset, built, settings):
-        condition = conditions.condition_for(
-            task, _pairing_name(settings.pairing), settings.audio, _reference_name(settings.reference)
-        )
+    for task, condition in wanted.items():
         inputs = _inputs(split, condition, settings)
         if condition.audio == "tts":
             condition, inputs = _with_tts(dataset, split, chosen, condition, inputs, effective, sha, store, work)
@@ -166,13 +174,19 @@ def environment() -> dict[str, str]:
 def _split_name(dataset: Dataset, asked: str | None) -> str:
     if asked is None:
         return dataset.default_split
-    if asked not in dataset.splits:
+    if asked not in dataset.splits and not dataset.any_split:
         raise UsageError(f"{dataset.name} has no split {asked!r}", did_you_mean(asked, dataset.splits))
     return asked
 
 
 def _pairing_name(pairing: str) -> str:
-    return pairing if pairing in {"matched", "cross"} else "file"
+    if pairing in {"matched", "cross"}:
+        return pairing
+    if not Path(pairing).is_file():
+        raise UsageError(
+            f"--pairing {pairing!r} is neither a pairing nor a file", did_you_mean(pairing, ["matched", "cross"])
+        )
+    return "file"
 
 
 def _reference_name(reference: str | None) -> str | None:
@@ -189,6 +203,9 @@ def _reference_name(reference: str | None) -> str | None:
 def _tasks(dataset: Dataset, built: Sequence[tuple[SystemSpec, System]], settings: RunSettings) -> list[Task]:
     shared = [task for task in TASKS if task in dataset.tasks and any(task in system.tasks for _, system in built)]
     if not settings.task:
+        finished = [spec.label for spec, system in built if system.tier == "external"]
+        if finished:
+            raise UsageError(f"{finished[0]}: say which task these files answer", f"--task, one of {', '.join(shared)}.")
         return [task for task in shared if conditions.supports(task, settings.pairing, settings.audio)]
     for spec, system in built:
         if not set(settings.task) & set(system.tasks):
@@ -261,7 +278,7 @@ def _with_tts(
 def _refuse_missing(built: Sequence[tuple[SystemSpec, System]]) -> None:
     lines = [f"{spec.label}: {line}" for spec, system in built for line in system.missing()]
     if lines:
-        raise UsageError("missing for these systems:\n  " + "\n  ".join(lines), "`bench weights list` shows all files.")
+        raise UsageError("missing for these systems:\n  " + "\n  ".join(lines), "`bench doctor` says what this machine has.")
 
 
 def make_engine(settings: RunSettings, store: Store, device: str) -> Engine:

@@ -27,6 +27,7 @@ def read_yaml(path: Path) -> dict[str, tuple[Any, int]]:
     root = _compose(path, _read(path))
     if root is None:
         return {}
+    _refuse_tag(root, path)
     if not isinstance(root, yaml.MappingNode):
         raise UsageError(f"{path}:1: a mapping of settings is expected", "write one `name: value` per line.")
     found: dict[str, tuple[Any, int]] = {}
@@ -59,22 +60,36 @@ class _Composer(yaml.SafeLoader):
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
         if self.check_event(yaml.events.AliasEvent):
-            mark = self.peek_event().start_mark
+            mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
             raise yaml.composer.ComposerError(None, None, "aliases (*name) are not allowed here", mark)
         return super().compose_node(parent, index)
 
 
 def _compose(path: Path, text: str) -> yaml.Node | None:
-    loader = _Composer(text)
     try:
-        return loader.get_single_node()
-    except (yaml.YAMLError, RecursionError) as error:
+        loader = _Composer(text)
+        try:
+            return loader.get_single_node()
+        finally:
+            loader.dispose()
+    except RecursionError as error:
+        raise UsageError(f"{path}:1: nested too deeply", "settings are flat.") from error
+    except yaml.reader.ReaderError as error:
+        line = text.count("\n", 0, error.position) + 1
+        raise UsageError(f"{path}:{line}: holds a character that YAML has not", "remove it.") from error
+    except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = mark.line + 1 if mark is not None else 1
-        problem = getattr(error, "problem", None) or getattr(error, "reason", None) or type(error).__name__
+        parts = [getattr(error, "context", None), getattr(error, "problem", None)]
+        problem = ", ".join(part for part in parts if part) or type(error).__name__
         raise UsageError(f"{path}:{line}: {problem}", "mend that line; `name: value` pairs are enough.") from error
-    finally:
-        loader.dispose()
+
+
+def _refuse_tag(node: yaml.Node, path: Path) -> None:
+    """Only YAML's own scalars, lists and mappings; no Python objects, nobody's own kinds."""
+    if not node.tag.startswith("tag:yaml.org,2002:") or node.tag.startswith("tag:yaml.org,2002:python"):
+        line = node.start_mark.line + 1
+        raise UsageError(f"{path}:{line}: the tag {node.tag!r} is not allowed", "remove the tag.")
 
 
 def _plain(node: yaml.Node, path: Path, depth: int) -> Any:
@@ -82,8 +97,7 @@ def _plain(node: yaml.Node, path: Path, depth: int) -> Any:
     line = node.start_mark.line + 1
     if depth > MAX_DEPTH:
         raise UsageError(f"{path}:{line}: nested deeper than {MAX_DEPTH} levels", "settings are flat.")
-    if not node.tag.startswith("tag:yaml.org,2002:") or node.tag.startswith("tag:yaml.org,2002:python"):
-        raise UsageError(f"{path}:{line}: the tag {node.tag!r} is not allowed", "remove the tag.")
+    _refuse_tag(node, path)
     if isinstance(node, yaml.SequenceNode):
         return [_plain(child, path, depth + 1) for child in node.value]
     if isinstance(node, yaml.MappingNode):

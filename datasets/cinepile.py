@@ -27,6 +27,7 @@ class CinePile(ManifestDataset):
     """Cuts of films by a manifest, or finished clips of the documented selection."""
 
     name = "cinepile"
+    any_split = True
     splits = ("test", SELECTION)
     summary = "CinePile: utterances cut out of film clips that you have, by a manifest of times and crops"
     licence = "annotations: see the data set's card; films are under copyright: bring your own, show no frames"
@@ -37,9 +38,9 @@ class CinePile(ManifestDataset):
     notes: ClassVar[str] = (
         "The subset of CinePile on which papers report (HiCoDiT: 160 utterances of 56 speakers) is not distributed: "
         "its ids, cuts and crops are unpublished, so nobody can rebuild it, and results here are never put in one "
-        f"column with those. This project documents a selection of its own, cinepile/{SELECTION} "
-        f"(--split {SELECTION}): faces of at least 100 px tracked over 50 frames, in sync by SyncNet, 1-10 s of one English speaker, at most "
-        "4 utterances per speaker. No media are downloaded: bring the videos and a manifest."
+        f"column with those. This project documents a selection of its own, cinepile/{SELECTION} (--split "
+        f"{SELECTION}): faces of at least 100 px tracked over 50 frames, in sync by SyncNet, 1-10 s of one English "
+        "speaker, at most 4 utterances per speaker. No media are downloaded: bring the videos and a manifest."
     )
     manifest_names = ("manifest", "cinepile")
     rules = Rules(need_text=False)

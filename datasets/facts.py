@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 #: Raised when a rule of this module changes, so that kept facts are made anew.
 VERSION = 1
-FROZEN_LEVELS = 0.1  # mean absolute difference in grey levels below which two frames are the same
+FROZEN_LEVELS = 0.1  # mean absolute difference in grey levels below which frames are the same
+_STILL_LINES = 256  # of larger pictures only about so many lines (and as sparse columns) are compared
 _CUT_SLACK = 1  # frames that a cut may fall short of its times
 
 
@@ -27,7 +28,7 @@ class Facts:
     """``n_frames`` frames of the file at ``fps``, ``n_grid`` of them on the 25 fps grid (of a cut: both).
 
     ``rms`` is the root mean square of the samples, ``None`` where audio was not decoded.
-    ``code`` (``undecodable``, ``truncated`` or empty) and ``detail`` say what is broken.
+    ``code`` (``undecodable``, ``truncated``, ``manifest`` or empty) and ``detail`` say what is broken.
     """
 
     has_video: bool = False
@@ -65,12 +66,19 @@ def full_facts(video: Source, audio: Path | None = None) -> Facts:
     facts = header_facts(video.path, audio)
     if facts.code:
         return facts
+    if video.crop is not None and not _inside(video.crop, facts):
+        return replace(facts, code="manifest", detail=f"crop {video.crop} lies outside {facts.width}x{facts.height}")
     if facts.has_video:
         facts = _with_frames(facts, video)
     if facts.has_audio:
         sound = Source(audio or video.path, video.start, video.end)
         facts = _with_samples(facts, sound)
     return facts
+
+
+def _inside(crop: tuple[int, int, int, int], facts: Facts) -> bool:
+    x, y, width, height = crop
+    return x + width <= facts.width and y + height <= facts.height
 
 
 def _probe(path: Path) -> Probe:
@@ -102,7 +110,7 @@ def _with_frames(facts: Facts, video: Source) -> Facts:
     reader = GridReader(video)
     still = _Stillness()
     try:
-        for picture, _ in reader.runs():
+        for picture, _ in reader.pictures():
             still.see(picture)
     except Unscorable as error:
         detail = error.detail
@@ -146,28 +154,33 @@ def _with_samples(facts: Facts, audio: Source) -> Facts:
 
 
 class _Stillness:
-    """Compares pictures with the first one until one differs."""
+    """Mean absolute difference of successive pictures.
+
+    Its mean over the clip is what counts: encoders sharpen a still picture over its first frames,
+    so single differences of a frozen video exceed any useful bound.
+    """
 
     def __init__(self) -> None:
-        self._first: Any = None
-        self._moved = False
-        self._seen = 0
+        self._last: Any = None
+        self._sum = 0.0
+        self._steps = 0
         self.width = self.height = 0
 
     def see(self, picture: Any) -> None:
         import numpy as np
 
-        self._seen += 1
-        if self._first is None:
-            self._first = picture.astype(np.int16)
-            self.height, self.width = picture.shape[:2]
-        elif not self._moved:
-            self._moved = bool(np.abs(picture - self._first).mean() >= FROZEN_LEVELS)
+        self.height, self.width = picture.shape[:2]
+        step = max(1, self.height // _STILL_LINES)
+        small = picture[::step, ::step].astype(np.int16)
+        if self._last is not None:
+            self._sum += float(np.abs(small - self._last).mean())
+            self._steps += 1
+        self._last = small
 
     @property
     def frozen(self) -> bool:
-        """Whether several pictures were seen and all were equal."""
-        return self._seen > 1 and not self._moved
+        """Whether several pictures were seen and they were all the same."""
+        return self._steps > 0 and self._sum / self._steps < FROZEN_LEVELS
 
 
 def in_threads(work: Callable[[Any], Any], things: list[Any], threads: int) -> Any:

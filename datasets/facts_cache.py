@@ -9,6 +9,7 @@ from functools import cached_property
 from pathlib import Path
 
 from bench.datasets.facts import VERSION, Facts
+from bench.datasets.files import open_cache
 from bench.datasets.manifest import tool_versions
 
 
@@ -24,17 +25,11 @@ class FactsCache:
     def _known(self) -> dict[str, str]:
         """What is on disk: read when it is first needed, which is never while no file has changed."""
         try:
-            with contextlib.closing(self._connect()) as base:
+            with contextlib.closing(open_cache(self._file)) as base:
                 rows = base.execute("SELECT key, facts FROM facts WHERE made_by = ?", (self._versions,))
                 return dict(rows.fetchall())
         except (sqlite3.Error, OSError):
             return {}
-
-    def _connect(self) -> sqlite3.Connection:
-        self._file.parent.mkdir(parents=True, exist_ok=True)
-        base = sqlite3.connect(self._file, timeout=60)
-        base.execute("CREATE TABLE IF NOT EXISTS facts (key TEXT PRIMARY KEY, made_by TEXT, facts TEXT) WITHOUT ROWID")
-        return base
 
     def get(self, key: object) -> Facts | None:
         """The facts of that content, if known."""
@@ -52,5 +47,5 @@ class FactsCache:
         if not new:
             return
         rows = [(key, self._versions, facts) for key, facts in new.items()]
-        with contextlib.suppress(sqlite3.Error, OSError), contextlib.closing(self._connect()) as base, base:
+        with contextlib.suppress(sqlite3.Error, OSError), contextlib.closing(open_cache(self._file)) as base, base:
             base.executemany("INSERT OR REPLACE INTO facts VALUES (?, ?, ?)", rows)

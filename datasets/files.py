@@ -32,13 +32,18 @@ def atomic_path(target: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
-def file_sha256(path: Path) -> str:
+def file_sha256(path: str | Path) -> str:
     """SHA-256 of a file in lower-case hex, read in blocks of 1 MiB."""
     digest = hashlib.sha256()
-    with path.open("rb") as file:
+    with open(path, "rb") as file:  # noqa: PTH123 - as above
         while block := file.read(_BLOCK):
             digest.update(block)
     return digest.hexdigest()
+
+
+def joined(root: str, relative: str) -> str:
+    """A path as text: five times as quick as with ``pathlib``, which tells with 100,000 clips."""
+    return os.path.join(root, relative)  # noqa: PTH118
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,13 +55,48 @@ class Stamp:
     ctime_ns: int
 
 
-def stamp(path: Path) -> Stamp | None:
-    """Size and times of a regular file; ``None`` where there is none."""
+def stamp(path: str | Path) -> Stamp | None:
+    """Size and times of a file; ``None`` where there is none."""
     try:
-        known = path.stat()
+        known = os.stat(path)  # noqa: PTH116 - called for 100,000 names, with text
     except (OSError, ValueError):
         return None
     return Stamp(known.st_size, known.st_mtime_ns, known.st_ctime_ns)
+
+
+_TABLES = (
+    "CREATE TABLE IF NOT EXISTS files (scope TEXT, path TEXT, size INTEGER, mtime_ns INTEGER, ctime_ns INTEGER,"
+    " sha256 TEXT, hashed_ns INTEGER, PRIMARY KEY (scope, path)) WITHOUT ROWID",
+    "CREATE TABLE IF NOT EXISTS facts (key TEXT PRIMARY KEY, made_by TEXT, facts TEXT) WITHOUT ROWID",
+)
+
+
+def open_cache(file: Path) -> sqlite3.Connection:
+    """The data base of hashes and facts; a damaged one is thrown away, for it is only a cache.
+
+    Raises:
+        OSError, sqlite3.Error: it can be neither opened nor made.
+    """
+    file.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        return _opened(file)
+    except sqlite3.OperationalError:  # no permission, no room, locked: nothing that a new file would mend
+        raise
+    except sqlite3.DatabaseError:
+        for suffix in ("", "-journal", "-wal", "-shm"):
+            file.with_name(file.name + suffix).unlink(missing_ok=True)
+        return _opened(file)
+
+
+def _opened(file: Path) -> sqlite3.Connection:
+    base = sqlite3.connect(file, timeout=60)
+    try:
+        for table in _TABLES:
+            base.execute(table)
+    except sqlite3.Error:
+        base.close()
+        raise
+    return base
 
 
 class HashCache:
@@ -68,7 +108,7 @@ class HashCache:
     """
 
     def __init__(self, cache: Path, root: Path) -> None:
-        self._root = root
+        self._root = os.fspath(root)
         self._scope = hashlib.sha256(os.fsencode(root.resolve())).hexdigest()[:16]
         self._new: dict[str, tuple[Stamp, str, int]] = {}
         self._file = cache / "hash.sqlite"
@@ -76,7 +116,7 @@ class HashCache:
 
     def _load(self) -> dict[str, tuple[Stamp, str, int]]:
         try:
-            with contextlib.closing(self._connect()) as base:
+            with contextlib.closing(open_cache(self._file)) as base:
                 rows = base.execute(
                     "SELECT path, size, mtime_ns, ctime_ns, sha256, hashed_ns FROM files WHERE scope = ?",
                     (self._scope,),
@@ -85,15 +125,6 @@ class HashCache:
             return {}
         return {path: (Stamp(size, mtime, ctime), sha, at) for path, size, mtime, ctime, sha, at in rows}
 
-    def _connect(self) -> sqlite3.Connection:
-        self._file.parent.mkdir(parents=True, exist_ok=True)
-        base = sqlite3.connect(self._file, timeout=60)
-        base.execute(
-            "CREATE TABLE IF NOT EXISTS files (scope TEXT, path TEXT, size INTEGER, mtime_ns INTEGER, ctime_ns INTEGER,"
-            " sha256 TEXT, hashed_ns INTEGER, PRIMARY KEY (scope, path)) WITHOUT ROWID"
-        )
-        return base
-
     def known(self, path: str) -> str | None:
         """The hash of ``path`` (relative to the root) if it is known and the file is unchanged."""
         entry = self._new.get(path) or self._known.get(path)
@@ -101,7 +132,7 @@ class HashCache:
             return None
         old, sha, hashed_ns = entry
         racy = max(old.mtime_ns, old.ctime_ns) > hashed_ns - _RACY_NS
-        return sha if not racy and stamp(self._root / path) == old else None
+        return sha if not racy and stamp(joined(self._root, path)) == old else None
 
     def sha256(self, path: str) -> str:
         """The hash of ``path``, from the cache or computed.
@@ -112,9 +143,10 @@ class HashCache:
         sha = self.known(path)
         if sha is not None:
             return sha
-        now, before = time.time_ns(), stamp(self._root / path)
+        place = joined(self._root, path)
+        now, before = time.time_ns(), stamp(place)
         try:
-            sha = file_sha256(self._root / path)
+            sha = file_sha256(place)
         except (OSError, ValueError) as error:
             raise DataError(f"{path} cannot be read: {error}", "check its permissions and the disk.") from error
         if before is not None:
@@ -127,7 +159,7 @@ class HashCache:
             return True
         rows = [(self._scope, p, s.size, s.mtime_ns, s.ctime_ns, sha, at) for p, (s, sha, at) in self._new.items()]
         try:
-            with contextlib.closing(self._connect()) as base, base:
+            with contextlib.closing(open_cache(self._file)) as base, base:
                 base.executemany("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
         except (sqlite3.Error, OSError):
             return False

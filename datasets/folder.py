@@ -68,6 +68,7 @@ class Folder(ManifestDataset):
     """Your own clips."""
 
     name = "folder"
+    any_split = True
     summary = "any folder of x.mp4 with x.txt (and x.wav) beside it, or a CSV/Parquet manifest of clips"
     licence = "that of your files"
     layout = "a folder with .mp4 files below it, or manifest.csv / manifest.parquet with a column `path`"

@@ -24,11 +24,12 @@ from bench.datasets.check_rules import (
     decoded_findings,
     header_findings,
     row_severity,
+    severity,
     status_of,
 )
 from bench.datasets.facts import VERSION, Facts, full_facts, in_threads
 from bench.datasets.facts_cache import FactsCache
-from bench.datasets.files import HashCache, stamp
+from bench.datasets.files import HashCache, joined, stamp
 from bench.datasets.manifest import (
     ClipRow,
     Manifest,
@@ -48,10 +49,9 @@ _MAX_THREADS = 8
 
 @dataclass(frozen=True)
 class Hashes:
-    """SHA-256 of the files of an item; ``None`` where there is no such file."""
+    """SHA-256 of the media of an item; ``None`` where there is no such file."""
 
     video: str | None
-    text: str | None
     audio: str | None
 
 
@@ -93,6 +93,7 @@ class Builder:
     def __init__(self, dataset: str, root: Path, cache: Path, rules: Rules) -> None:
         self._dataset = dataset
         self._root = root
+        self._root_text = os.fspath(root)
         self._rules = rules
         self._hashes = HashCache(cache, root)
         self._facts = FactsCache(cache)
@@ -103,10 +104,12 @@ class Builder:
         rows, to_do = [], []
         for item in items:
             kept = self._unchanged(item, known.get(item.clip_id))
-            if kept is None:
-                to_do.append(item)
-            else:
+            if kept is not None:
                 rows.append(kept)
+            elif item.video is None:  # nothing to decode: not worth a thread
+                rows.append(self._row(item))
+            else:
+                to_do.append(item)
         total = len(items)
         if progress is not None:
             progress(len(rows), total, "index")
@@ -128,43 +131,64 @@ class Builder:
 
     def _unchanged(self, item: Item, old: ClipRow | None) -> ClipRow | None:
         """The row of the last time with today's names, if no file has changed."""
-        if old is None or (old.start, old.end, old.crop) != (item.start, item.end, item.crop):
-            return None
-        if item.speaker is not None or item.extra:
-            return None  # a manifest's own columns: quick to read anew
-        if item.transcript is not None or (old.text_path is None and old.text_sha256 is not None):
+        if old is None or item.listed:  # a manifest's own columns may have changed: quick to read anew
             return None
         for path, sha in ((item.video, old.sha256), (item.text, old.text_sha256), (item.audio, old.audio_sha256)):
             if (path is None) != (sha is None) or (path is not None and self._hashes.known(path) != sha):
                 return None
         if {code for code, _ in item.problems} != {code for code in old.issues if code.startswith("missing-")}:
             return None
-        return _without_duplicate(_named(old, item, self._dataset), self._rules)
+        return _without_duplicate(_named(old, item), self._rules)
 
     def _row(self, item: Item) -> ClipRow:
         findings = list(item.problems)
         video = self._hash(item.video, "undecodable", findings)
         audio = self._hash(item.audio, "undecodable", findings)
         text, text_sha = self._text(item, findings)
-        facts = self._media(item, Hashes(video, text_sha, audio), findings)
+        facts = self._media(item, Hashes(video, audio), findings)
         if facts.n_frames and not facts.code and text is not None:
             findings += texts.media_problems(text, facts.n_frames, _duration(facts))
-        row = _facts_row(_named(_blank(item), item, self._dataset), facts)
-        size = stamp(self._root / item.video) if item.video is not None else None
-        row = replace(
-            row,
-            sha256=video,
-            audio_sha256=audio,
-            text_sha256=text_sha,
-            bytes=size.size if size is not None else 0,
+        size = stamp(joined(self._root_text, item.video)) if item.video is not None else None
+        first = dict(reversed(findings))  # the first finding of each code
+        codes = tuple(dict.fromkeys(code for code, _ in findings))
+        gap = _float32(av_gap(facts))
+        severities = [severity(code, gap, self._rules.need_audio) for code in codes]
+        return ClipRow(
+            item.clip_id,
+            self._dataset,
+            item.split,
+            item.video,
+            item.text,
+            item.group,
+            speaker=item.speaker or _speaker(text),
+            tag=item.tag,
             text_raw=text.raw if text else None,
             text_norm=text.norm if text else None,
             conf=text.conf if text else None,
             n_words=len((text.norm or "").split()) if text else 0,
-            speaker=item.speaker or _speaker(text),
+            n_frames=facts.n_frames,
+            fps=facts.fps,
+            width=facts.width,
+            height=facts.height,
+            n_samples=facts.n_samples,
+            sample_rate=facts.sample_rate if facts.has_audio else 0,
+            channels=facts.channels if facts.has_audio else 0,
+            av_gap_frames=gap,
+            dur_s=_duration(facts),
+            bytes=size.size if size is not None else 0,
+            sha256=video,
+            text_sha256=text_sha,
+            status=status_of(severities),
+            issues=codes,
+            audio_path=item.audio,
+            audio_sha256=audio,
+            start=item.start,
+            end=item.end,
+            crop=item.crop,
+            n_grid=facts.n_grid,
+            details=tuple(first[code] for code in codes),
             extra=_extra(item, text),
         )
-        return _with_findings(row, findings, self._rules)
 
     def _hash(self, path: str | None, code: str, findings: list[Finding]) -> str | None:
         if path is None:
@@ -192,7 +216,7 @@ class Builder:
         if item.video is None or hashes.video is None or (item.audio is not None and hashes.audio is None):
             return Facts(code="undecodable")
         for path in filter(None, (item.video, item.audio)):
-            known = stamp(self._root / path)
+            known = stamp(joined(self._root_text, path))
             if known is not None and known.size == 0:
                 findings.append(("empty", f"{path} has zero bytes"))
                 return Facts(code="undecodable")
@@ -242,53 +266,21 @@ def mark_duplicates(rows: Sequence[ClipRow]) -> list[ClipRow]:
 
 
 def _without_duplicate(row: ClipRow, rules: Rules) -> ClipRow:
+    """Duplicates are told anew each time: the other clip may be gone."""
     if "duplicate" not in row.issues:
         return row
-    pairs = zip(row.issues, row.details, strict=True)
-    return _with_findings(row, [pair for pair in pairs if pair[0] != "duplicate"], rules)
+    pairs = [pair for pair in zip(row.issues, row.details, strict=True) if pair[0] != "duplicate"]
+    status = status_of([row_severity(code, row, rules) for code, _ in pairs])
+    return replace(row, issues=tuple(c for c, _ in pairs), details=tuple(d for _, d in pairs), status=status)
 
 
-def _with_findings(row: ClipRow, findings: Sequence[Finding], rules: Rules) -> ClipRow:
-    """``row`` with the first finding of each code, and the status that follows."""
-    first: dict[str, str] = {}
-    for code, detail in findings:
-        first.setdefault(code, detail)
-    status = status_of([row_severity(code, row, rules) for code in first])
-    return replace(row, issues=tuple(first), details=tuple(first.values()), status=status)
-
-
-def _blank(item: Item) -> ClipRow:
-    return ClipRow(item.clip_id, "", item.split, None, None, None, start=item.start, end=item.end, crop=item.crop)
-
-
-def _named(row: ClipRow, item: Item, dataset: str) -> ClipRow:
-    """``row`` with what the layout says; what was read from the text file stays."""
-    return replace(
-        row,
-        dataset=dataset,
-        split=item.split,
-        video_path=item.video,
-        text_path=item.text,
-        audio_path=item.audio,
-        group=item.group,
-        tag=item.tag,
-    )
-
-
-def _facts_row(row: ClipRow, facts: Facts) -> ClipRow:
-    return replace(
-        row,
-        n_frames=facts.n_frames,
-        n_grid=facts.n_grid,
-        fps=facts.fps,
-        width=facts.width,
-        height=facts.height,
-        n_samples=facts.n_samples,
-        sample_rate=facts.sample_rate if facts.has_audio else 0,
-        channels=facts.channels if facts.has_audio else 0,
-        av_gap_frames=_float32(av_gap(facts)),
-        dur_s=_duration(facts),
-    )
+def _named(row: ClipRow, item: Item) -> ClipRow:
+    """``row`` with what the layout says today; what was read from the files stays."""
+    names = (item.split, item.video, item.text, item.audio, item.group, item.tag)
+    if names == (row.split, row.video_path, row.text_path, row.audio_path, row.group, row.tag):
+        return row
+    split, video, text, audio, group, tag = names
+    return replace(row, split=split, video_path=video, text_path=text, audio_path=audio, group=group, tag=tag)
 
 
 def _duration(facts: Facts) -> float:

@@ -26,7 +26,7 @@ _SHOWN = 10  # entries of an error message
 class Item:
     """A clip as a layout names it. Paths are relative to the root; ``None``: no such file.
 
-    ``transcript`` is given where the user's manifest holds it in place of a text file.
+    ``listed``: a row of a user's manifest names the clip; ``transcript`` may come from there.
     ``problems`` are (code, detail) that the layout alone tells.
     """
 
@@ -38,6 +38,7 @@ class Item:
     audio: str | None = None
     speaker: str | None = None
     tag: str | None = None
+    listed: bool = False
     transcript: str | None = None
     start: float | None = None
     end: float | None = None

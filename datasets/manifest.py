@@ -15,7 +15,6 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from bench.api import FPS, Clip, DataError, Source
@@ -48,7 +47,7 @@ _TYPES = {
     "details": "list",
 }
 _REPEATED = frozenset({"dataset", "split", "group", "speaker", "tag", "status", "extra"})
-_NONE: Mapping[str, str] = MappingProxyType({})
+_NONE: Mapping[str, str] = {}  # shared, never written; plain, since clips are pickled
 
 
 @dataclass(frozen=True, slots=True)

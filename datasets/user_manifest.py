@@ -30,6 +30,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path, PurePosixPath
+from types import MappingProxyType
 from typing import Any
 
 from bench.api import DataError, Issue
@@ -59,10 +60,11 @@ _ALIASES = {
     "lang": ("lang",),
 }
 _KNOWN = frozenset(name for names in _ALIASES.values() for name in names)
+_NONE: Mapping[str, str] = MappingProxyType({})
 _OWN = frozenset(COLUMNS)  # of a manifest of ours: decoded facts, which are found anew
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Row:
     """A row as text, by canonical column name; ``where`` is ``file:line``. ``extra`` has the other columns."""
 
@@ -101,8 +103,10 @@ def read_rows(path: Path) -> list[Row]:
         raise DataError(f"the manifest {path.name} cannot be read: {error}", "write UTF-8 CSV, or Parquet.") from error
     if not table:
         raise DataError(f"the manifest {path.name} has no rows", "one row per clip, below a line of column names.")
-    _check_columns(path, list(table[0][1]))
-    return [_row(f"{path.name}:{line}", cells) for line, cells in table]
+    columns = list(table[0][1])
+    _check_columns(path, columns)
+    present = {name: own for name, names in _ALIASES.items() if (own := [n for n in names if n in columns])}
+    return [_row(f"{path.name}:{line}", cells, present) for line, cells in table]
 
 
 def _delimited(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
@@ -152,15 +156,18 @@ def _check_columns(path: Path, columns: Sequence[str]) -> None:
             )
 
 
-def _row(where: str, cells: Mapping[str, str]) -> Row:
+def _row(where: str, cells: Mapping[str, str], present: Mapping[str, Sequence[str]]) -> Row:
+    """``present``: which of its names each canonical column has in this file. Empty cells are left out."""
     known: dict[str, str] = {}
-    for name, names in _ALIASES.items():
-        known[name] = next((value for alias in names if (value := cells.get(alias, "").strip())), "")
-    if not known["transcript"] and not known["text_path"]:
-        known["transcript"] = cells.get("text_raw", "").strip()
-    extra = {name: value for name, value in cells.items() if name not in _KNOWN | _OWN and value}
-    extra.update({name: known[name] for name in ("film", "lang") if known[name]})
-    return Row(where, known, extra)
+    for name, names in present.items():
+        value = next((value for alias in names if (value := cells[alias].strip())), "")
+        if value:
+            known[name] = value
+    if "transcript" not in known and "text_path" not in known and cells.get("text_raw", "").strip():
+        known["transcript"] = cells["text_raw"].strip()
+    extra = {name: value for name, value in cells.items() if value and name not in _KNOWN and name not in _OWN}
+    extra.update({name: known[name] for name in ("film", "lang") if name in known})
+    return Row(where, known, extra or _NONE)
 
 
 def splits_of(rows: Sequence[Row]) -> tuple[str, ...]:
@@ -213,6 +220,7 @@ class ItemMaker:
             audio=audio,
             speaker=_speaker(row),
             tag=row.get("tag") or None,
+            listed=True,
             transcript=row.get("transcript") or None,
             start=start,
             end=end,

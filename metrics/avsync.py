@@ -71,6 +71,12 @@ class AvSync(Metric):
 
         return missing_models(DLIB_SHAPE_68)
 
+    def load(self, device: str) -> None:
+        """See :meth:`bench.api.Metric.load`; dlib runs on the CPU whatever the device."""
+        from bench.metrics.faces import load_models
+
+        load_models()
+
     def score(
         self, protocol_ids: Sequence[str], output: Media, reference: Media, truth: Reference
     ) -> Mapping[str, Score | Failure]:

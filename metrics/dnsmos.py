@@ -28,6 +28,9 @@ from bench.metrics.declare import (
 if TYPE_CHECKING:
     from bench.media import Media
     from bench.metrics.dnsmos_nets import DnsmosNets
+    from bench.records import Array, Samples
+
+FEATURE = "audio:dnsmos@1"
 
 P835 = shipped(
     "speechmos/dnsmos_models/sig_bak_ovr.onnx",
@@ -122,11 +125,19 @@ class Dnsmos(Metric):
         peak = float(np.abs(wave).max())
         if peak == 0.0:
             raise Unscorable("silent_audio", "the audio is zero throughout")
+        found = output.feature(FEATURE, lambda: self._rate(np.clip(wave, -1.0, 1.0)))
+        values = {name: float(array) for name, array in found.items() if name != "segments"}
+        score = Score(values=values, parts={"segments": float(found["segments"]), "clipped": float(peak > 1.0)})
+        return dict.fromkeys(protocol_ids, score)
+
+    def _rate(self, wave: Samples) -> dict[str, Array]:
+        """The mean opinion scores as 0-d arrays; the networks are the dearest part of a clip's audio."""
+        import numpy as np
+
         if self._nets is None:
             self._nets = load_nets()
-        values, segments = self._nets.rate(np.clip(wave, -1.0, 1.0), PARAMETERS)
-        score = Score(values=values, parts={"segments": float(segments), "clipped": float(peak > 1.0)})
-        return dict.fromkeys(protocol_ids, score)
+        values, segments = self._nets.rate(wave, PARAMETERS)
+        return {name: np.asarray(number, np.float64) for name, number in {**values, "segments": segments}.items()}
 
 
 def load_nets() -> DnsmosNets:

@@ -5,16 +5,16 @@ they may reach over the border of the picture. Landmarks are whole pixels ``(x, 
 gives them. Everything here is a function of the frames alone and is kept as a feature of the
 medium:
 
-``dlib-faces@1``
+``video:dlib-faces@1``
     detection on RGB (HOG, upsample 1), the largest box, ties to the leftmost: ``csim``, ``fd``,
     ``avsync``, ``lmd/mouth20-*`` and the face regions of SSIM and PSNR.
-``dlib-faces-grey-last@1``
+``video:dlib-faces-grey-last@1``
     detection on grey pictures and the last face of the list, as ATVGnet's script did
     (``lelechen63/ATVGnet: evaluation_matrix.py``): ``lmd/atvg-dlib68@1``. dlib's gradients differ
     between grey and colour (boxes in one of ten pictures, landmarks in nearly all), so that the
     two cannot share a detection.
-``dlib-descriptors@1``
-    128 numbers per face of ``dlib-faces@1`` on frames 0, 5, 10, …
+``video:dlib-descriptors@1``
+    128 numbers per face of ``video:dlib-faces@1`` on frames 0, 5, 10, …
 
 Models are loaded once per process, after their SHA-256 was checked.
 """
@@ -25,7 +25,6 @@ import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,15 +32,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.api import UsageError, WeightFile
-from bench.metrics.declare import DLIB_RESNET, DLIB_SHAPE_68
+from bench.metrics.declare import DLIB_RESNET, DLIB_SHAPE_68, need_modules, shipped_path
 from bench.metrics.pictures import Picture, to_grey
 
 if TYPE_CHECKING:
     from bench.media import Media
 
-FACES = "dlib-faces@1"
-FACES_GREY_LAST = "dlib-faces-grey-last@1"
-DESCRIPTORS = "dlib-descriptors@1"
+FACES = "video:dlib-faces@1"
+FACES_GREY_LAST = "video:dlib-faces-grey-last@1"
+DESCRIPTORS = "video:dlib-descriptors@1"
 
 UPSAMPLE = 1  # dlib doubles the picture once, so that faces of 40 px are found
 N_LANDMARKS = 68
@@ -81,31 +80,18 @@ class Descriptors:
     valid: NDArray[np.bool_]
 
 
-def weight_path(weight: WeightFile) -> Path | None:
-    """Where an installed package keeps ``weight`` (its name is relative to site-packages); ``None``: nowhere."""
-    top = weight.name.split("/", 1)[0]
-    spec = find_spec(top)  # finds the folder without running the package, which imports pkg_resources
-    for folder in (spec.submodule_search_locations or []) if spec else []:
-        path = Path(folder).parent / weight.name
-        if path.is_file():
-            return path
-    return None
-
-
 def missing_models(*weights: WeightFile) -> list[str]:
     """What keeps dlib from running here, one line each with its remedy."""
-    lines = []
-    if find_spec("dlib") is None:
-        lines.append("the package dlib is not installed: pip install dlib-bin")
+    lines = need_modules("dlib")
     for weight in weights:
-        if weight_path(weight) is None:
-            lines.append(f"{Path(weight.name).name} was not found: pip install {weight.package}")
+        if shipped_path(weight) is None:
+            lines.append(f"the model {Path(weight.name).name} was not found: pip install {weight.package}")
     return lines
 
 
 def _checked(weight: WeightFile) -> str:
     """The path of ``weight`` after its SHA-256 was compared with the declared one."""
-    path = weight_path(weight)
+    path = shipped_path(weight)  # without running the package, which imports pkg_resources
     if path is None:
         raise UsageError(f"the model file {weight.name} was not found", f"pip install {weight.package}")
     with path.open("rb") as file:
@@ -137,6 +123,18 @@ def _recogniser() -> Any:
     import dlib
 
     return dlib.face_recognition_model_v1(_checked(DLIB_RESNET))
+
+
+def load_models(*, recogniser: bool = False) -> None:
+    """Check and load the models of this process now rather than at the first face.
+
+    Raises:
+        UsageError: a model file is absent or not the declared one.
+    """
+    _detector()
+    _shape_predictor()
+    if recogniser:
+        _recogniser()
 
 
 def detect(picture: Picture) -> list[Box]:
@@ -173,17 +171,17 @@ def descriptor(picture: Picture, box: Box, points: NDArray[np.int32]) -> NDArray
 
 
 def faces(media: Media) -> FaceTrack:
-    """Feature ``dlib-faces@1`` of a medium. Raises ``Unscorable`` where it has no readable video."""
+    """Feature ``video:dlib-faces@1`` of a medium. Raises ``Unscorable`` where it has no readable video."""
     return _track(media.feature(FACES, lambda: _scan(media, grey=False, choose=largest)))
 
 
 def faces_grey_last(media: Media) -> FaceTrack:
-    """Feature ``dlib-faces-grey-last@1`` of a medium; see the head of this module."""
+    """Feature ``video:dlib-faces-grey-last@1`` of a medium; see the head of this module."""
     return _track(media.feature(FACES_GREY_LAST, lambda: _scan(media, grey=True, choose=last)))
 
 
 def descriptors(media: Media) -> Descriptors:
-    """Feature ``dlib-descriptors@1`` of a medium, on the detections of :func:`faces`."""
+    """Feature ``video:dlib-descriptors@1`` of a medium, on the detections of :func:`faces`."""
     found = media.feature(DESCRIPTORS, lambda: _describe(media, faces(media)))
     return Descriptors(found["vectors"].astype(np.float32, copy=False), found["valid"].astype(bool, copy=False))
 
@@ -240,15 +238,13 @@ def _describe(media: Media, track: FaceTrack) -> Mapping[str, NDArray[Any]]:
     """Descriptors of every fifth frame; equal sampled frames are computed once."""
     valid = track.found[::DESCRIPTOR_STEP]
     vectors = np.zeros((len(valid), N_DESCRIPTOR), np.float32)
-    before: Picture | None = None
+    before: tuple[Picture, NDArray[np.float32]] | None = None
     for index, frame, _ in _frames(media):
         sample, rest = divmod(index, DESCRIPTOR_STEP)
         if rest or not valid[sample]:
             continue
-        if before is not None and np.array_equal(before, frame):
-            vectors[sample] = vectors[sample - 1]
-        else:
+        if before is None or not np.array_equal(before[0], frame):
             left, top, right, bottom = (int(v) for v in track.boxes[index])
-            vectors[sample] = descriptor(frame, (left, top, right, bottom), track.landmarks[index])
-        before = frame
+            before = frame, descriptor(frame, (left, top, right, bottom), track.landmarks[index])
+        vectors[sample] = before[1]
     return {"vectors": vectors, "valid": valid}

@@ -55,6 +55,12 @@ class FdDlib(Metric):
 
         return missing_models(*FD_DLIB.weights)
 
+    def load(self, device: str) -> None:
+        """See :meth:`bench.api.Metric.load`; dlib runs on the CPU whatever the device."""
+        from bench.metrics.faces import load_models
+
+        load_models(recogniser=True)
+
     def score(
         self, protocol_ids: Sequence[str], output: Media, reference: Media, truth: Reference
     ) -> Mapping[str, Score | Failure]:

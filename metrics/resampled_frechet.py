@@ -8,13 +8,13 @@ resamples (B·D²/2 numbers a side), not those of all clips.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.metrics.frechet import Moments, distance_of_moments
+from bench.metrics.frechet import Matrix, Moments, distance_of_moments
 
 BLOCK_CLIPS = 64
 Features = Sequence[NDArray[Any]]  # per clip (n_i, D)
@@ -64,20 +64,17 @@ def _canonical_order(generated: Features, reference: Features) -> NDArray[np.int
 class _Packed:
     """Moments of every resample, made one at a time from packed sums."""
 
-    def __init__(self, centre: NDArray[np.float64], rows: NDArray[np.float64], sums: Any, products: Any) -> None:
+    def __init__(self, centre: Matrix, rows: Matrix, sums: Matrix, products: Matrix) -> None:
         self._centre, self._rows, self._sums, self._products = centre, rows, sums, products
         self._upper = np.triu_indices(len(centre))
 
-    def __iter__(self) -> Any:
+    def __iter__(self) -> Iterator[Moments]:
         for n, total, packed in zip(self._rows, self._sums, self._products, strict=True):
             mean = total / n
             second = np.zeros((len(mean), len(mean)))
             second[self._upper] = packed
             second = np.triu(second) + np.triu(second, 1).T
             yield Moments(self._centre + mean, (second - n * np.outer(mean, mean)) / (n - 1))
-
-    def __len__(self) -> int:
-        return len(self._rows)
 
 
 def _resampled_moments(features: Features, rows: NDArray[np.float64], counts: NDArray[np.float64]) -> _Packed:

@@ -4,7 +4,7 @@
 clip's ground-truth audio. Range [0, 1] (embeddings have no negative parts), higher is better; papers
 print it in per cent. Source: ``resemble-ai/Resemblyzer``; its weights come with the package.
 
-The embedding of a medium is kept under the feature key ``resemblyzer-embedding@1``, so that the ground
+The embedding of a medium is kept under the feature key ``audio:resemblyzer-embedding@1``, so that the ground
 truth's is computed once. Audio of zeros, or without voice, is ``silent_audio``; less than 30 ms is
 ``too_short``; less than 1.6 s is one window filled up with zeros, and scored.
 """
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from bench.metrics.speaker_net import VoiceEncoder
     from bench.records import Array
 
-FEATURE = "resemblyzer-embedding@1"
+FEATURE = "audio:resemblyzer-embedding@1"
 
 WEIGHTS = shipped(
     "resemblyzer/pretrained.pt",

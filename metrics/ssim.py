@@ -42,7 +42,7 @@ _FORMS: dict[str, tuple[dict[str, Any], str, float]] = {
             "border": "reflect, 5 px left out of the mean",
         },
         "scikit-image: skimage/metrics/_structural_similarity.py",
-        0.2,
+        0.25,
     ),
     "skimage-uniform": (
         {
@@ -55,7 +55,7 @@ _FORMS: dict[str, tuple[dict[str, Any], str, float]] = {
             "border": "reflect, 3 px left out",
         },
         "scikit-image: skimage/metrics/_structural_similarity.py; lelechen63/ATVGnet: evaluation_matrix.py (form)",
-        0.2,
+        0.25,
     ),
     "skimage-gaussian-gray": (
         {**_SKIMAGE, **_GAUSSIAN, "gray": "OpenCV RGB2GRAY uint8"},
@@ -78,7 +78,7 @@ _FORMS: dict[str, tuple[dict[str, Any], str, float]] = {
     "pyiqa-rgb": (
         {**_PYIQA, "metric": "pyiqa ssimc", "channel": "RGB*255 rounded"},
         "chaofengc/IQA-PyTorch: pyiqa/archs/ssim_arch.py",
-        0.2,
+        0.25,
     ),
 }
 

@@ -8,6 +8,7 @@ how many clips each run wins. Differences are first minus second, in the protoco
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -309,10 +310,12 @@ def _setwise(selection: Selection, column: Column, sides: Sequence[_Side]) -> _M
 
     ones, zeros = np.ones((1, n)), np.zeros((1, n))
     first, second = float(values(ones, zeros)[0]), float(values(zeros, ones)[0])
+    if not (math.isfinite(first) and math.isfinite(second)):
+        raise Unscorable("nan", "the set has no finite value in one of the runs (too few clips or faces?)")
     interval, p = None, None
     if n >= MIN_CLIPS and column.protocol.family not in SLOW_FAMILIES:
         interval = interval_of(_set_differences(values, n))
-        p = corpus_p(flipped, n, first - second, CORPUS_FLIPS)
+        p = corpus_p(flipped, n, (first, second), CORPUS_FLIPS)
     return _Measured(Comparison(column, n, first, second, interval, p, None, None))
 
 

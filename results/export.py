@@ -123,18 +123,17 @@ def _state(output: OutputRecord | None, score: ScoreRecord | None) -> tuple[str,
 
 
 def _numbers(protocol: Protocol, score: ScoreRecord | None) -> Iterator[tuple[str, float | None, str]]:
-    """Declared values that exist per clip, then the parts; a clip without a score has the declared ones, empty."""
+    """Declared values that exist per clip (empty without a score), then parts; one empty row where there is neither."""
     scored = score is not None and score.status == "ok"
-    for value in protocol.values:
-        stored = value.aggregation.kind != "corpus"
-        number = score.values.get(value.name) if score is not None and scored else None
-        if stored and (number is not None or not scored or value.aggregation.kind == "mean"):
-            yield value.name, number, unit_of(value.unit)
-    if score is not None and scored:
-        for name, part in sorted(score.parts.items()):
-            yield f"parts.{name}", part, ""
-    elif all(value.aggregation.kind == "corpus" for value in protocol.values):
-        yield "", None, ""  # a set value alone: the failure still has its row
+    numbers = score.values if score is not None and scored else {}
+    parts = sorted(score.parts.items()) if score is not None and scored else []
+    declared = [v for v in protocol.values if v.aggregation.kind != "corpus" and (v.name in numbers or not scored)]
+    for value in declared:
+        yield value.name, numbers.get(value.name), unit_of(value.unit)
+    for name, part in parts:
+        yield f"parts.{name}", part, ""
+    if not declared and not parts:
+        yield "", None, ""
 
 
 def write(rows: Iterator[Record], path: Path, to: str | None = None) -> int:

@@ -187,7 +187,7 @@ class _Builder:
         except Unscorable as error:
             return {"problem": str(error)}
         if result.value is None:
-            return {"problem": "nan: the set value is not finite"}
+            return {"problem": "the set has no finite value (too few clips or faces?)"}
         return {"value": result.value, "clips": result.clips, "speakers": result.speakers}
 
     def metric(self, protocol_id: str) -> Metric:
@@ -290,7 +290,10 @@ def _columns(measured: Sequence[_Measured]) -> list[Column]:
     found: dict[Key, Column] = {}
     for value in measured:
         found.setdefault(value.column.key, value.column)
-    return [found[key] for key in sorted(found, key=lambda key: (not found[key].protocol.gated, key.protocol, _place(found[key])))]
+    return [
+        found[key]
+        for key in sorted(found, key=lambda key: (not found[key].protocol.gated, key.protocol, _place(found[key])))
+    ]
 
 
 def _place(column: Column) -> int:

@@ -85,12 +85,12 @@ def _within(cell: Cell, leader: Cell) -> bool:
 
 
 def _order(row: Row) -> tuple[int, float, str, str]:
-    """Ground truth first; ranked systems by mean rank; other systems; controls by name."""
+    """Ground truth first; complete systems by mean rank; other systems; controls by name."""
     ranks = [cell.rank for cell in row.cells.values() if cell.rank is not None]
     if row.ground_truth:
         place = 0
     elif row.control:
         place = 3
     else:
-        place = 1 if ranks else 2
+        place = 1 if ranks and row.complete else 2
     return place, fmean(ranks) if ranks else 0.0, row.label, row.run.id

@@ -20,7 +20,7 @@ Rows = Codes  # (m,) places of clips among the common ones
 
 FLIPS = 10_000
 EXACT_UP_TO = 13  # 2**13 = 8,192 exchanges: fewer than FLIPS
-RELATIVE_SLACK = 1e-12  # differences that are equal on paper may differ in the last bits
+RELATIVE_SLACK = 1e-9  # of the set values: differences that are equal on paper differ in their last bits
 GROUP = 8  # clips whose coins share a byte
 GROUPS_AT_ONCE = 64
 
@@ -64,6 +64,11 @@ class Pair(NamedTuple):
         first, second = self.first.value(), self.second.value()
         return float("nan") if first is None or second is None else first - second
 
+    @property
+    def magnitude(self) -> float:
+        """Sum of the absolute set values."""
+        return abs(self.first.value() or 0.0) + abs(self.second.value() or 0.0)
+
 
 def permutation_p(pairs: Sequence[Pair], rows: Sequence[Rows], n: int, flips: int = FLIPS) -> list[float]:
     """p-values of pairs whose clips are the given ``rows`` (integers) of ``n`` common clips.
@@ -80,14 +85,16 @@ def permutation_p(pairs: Sequence[Pair], rows: Sequence[Rows], n: int, flips: in
     values = []
     for pair in pairs:
         flipped = _flipped_difference(pair, sums)
-        values.append(p_value(flipped, pair.difference, exact))
+        values.append(p_value(flipped, pair.difference, exact, pair.magnitude))
     return values
 
 
-def p_value(flipped: Vector, observed: float, exact: bool) -> float:
-    """Two-sided: the share of ``flipped`` at least as far from 0 as ``observed``."""
-    scale = max(float(np.abs(flipped).max(initial=0.0)), abs(observed))
-    extreme = int((np.abs(flipped) >= abs(observed) - RELATIVE_SLACK * scale).sum())
+def p_value(flipped: Vector, observed: float, exact: bool, magnitude: float) -> float:
+    """Two-sided: the share of ``flipped`` at least as far from 0 as ``observed``.
+
+    ``magnitude``: size of the set values, of which rounding errors are a small share.
+    """
+    extreme = int((np.abs(flipped) >= abs(observed) - RELATIVE_SLACK * magnitude).sum())
     return extreme / len(flipped) if exact else (1 + extreme) / (1 + len(flipped))
 
 
@@ -119,19 +126,21 @@ def _flipped_difference(pair: Pair, sums: Iterator[Vector]) -> Vector:
     return np.asarray(np.nan_to_num(difference), dtype=np.float64)
 
 
-def corpus_p(difference: Callable[[Matrix], Vector], n: int, observed: float, flips: int) -> float:
+def corpus_p(difference: Callable[[Matrix], Vector], n: int, values: tuple[float, float], flips: int) -> float:
     """As :func:`permutation_p` for a set value that only the metric can compute.
 
-    ``difference`` takes signs (b, n) and gives the difference when the clips with -1 are exchanged.
+    ``difference`` takes signs (b, n) and gives the difference when the clips with -1 are exchanged;
+    ``values`` are the two set values as observed.
     """
+    observed, magnitude = values[0] - values[1], abs(values[0]) + abs(values[1])
     if n <= EXACT_UP_TO and 2**n <= flips:
-        return p_value(difference(all_signs(n)), observed, exact=True)
+        return p_value(difference(all_signs(n)), observed, True, magnitude)
     generator = np.random.default_rng(SEED)
     blocks = []
     for start in range(0, flips, 64):
         coins = generator.integers(0, 2, size=(min(64, flips - start), n), dtype=np.uint8)
         blocks.append(difference(coins.astype(np.float64) * 2 - 1))
-    return p_value(np.concatenate(blocks), observed, exact=False)
+    return p_value(np.concatenate(blocks), observed, False, magnitude)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -32,6 +33,8 @@ MIN_CLIPS = 10  # no interval below
 MIN_SPEAKERS = 2  # a resample of one speaker is always the sample itself
 BLOCK_CELLS = 1_000_000  # cells of one block of counts: 8 MB as float64
 SMALL_INT = 2**31
+THREADS = 2  # sizes resampled at once; each holds two blocks
+TILE = 16  # columns of a matrix product are padded to a multiple of this
 
 
 class Interval(NamedTuple):
@@ -82,8 +85,15 @@ def count_blocks(n: int, resamples: int = RESAMPLES) -> Iterator[Matrix]:
 
 
 def resampled_sums(columns: Matrix, resamples: int = RESAMPLES) -> Matrix:
-    """The sum of each column over each resample of the rows: (n, k) -> (resamples, k)."""
-    return np.concatenate([counts @ columns for counts in count_blocks(len(columns), resamples)])
+    """The sum of each column over each resample of the rows: (n, k) -> (resamples, k).
+
+    Columns are padded with zeros to whole tiles, so that BLAS treats each of them alike and the last
+    bits of a sum do not depend on which other columns are summed with it.
+    """
+    n, width = columns.shape
+    padded = np.zeros((n, width + -width % TILE))
+    padded[:, :width] = columns
+    return np.concatenate([(counts @ padded)[:, :width] for counts in count_blocks(n, resamples)])
 
 
 def interval_of(samples: Vector) -> Interval | None:
@@ -108,15 +118,30 @@ def resample_all(statistics: Sequence[Statistic], resamples: int = RESAMPLES) ->
     by_size: defaultdict[int, list[int]] = defaultdict(list)
     for position, statistic in enumerate(statistics):
         by_size[statistic.n].append(position)
-    result: dict[int, Vector] = {}
-    for n, positions in by_size.items():
-        columns = [c for p in positions for c in _columns(statistics[p])]
-        sums = iter(resampled_sums(np.column_stack(columns), resamples).T)
-        for position in positions:
-            top = next(sums)
-            ratio = statistics[position].denominator is not None
-            result[position] = _ratio(top, next(sums)) if ratio else top / n
+
+    def resample(positions: list[int]) -> list[Vector]:
+        return _resample_equal([statistics[position] for position in positions], resamples)
+
+    # Drawing and multiplying leave the interpreter free, so sizes run side by side; results do not depend on it.
+    with ThreadPoolExecutor(THREADS) as pool:
+        found = pool.map(resample, by_size.values())
+        result = {
+            p: samples
+            for group, many in zip(by_size.values(), found, strict=True)
+            for p, samples in zip(group, many, strict=True)
+        }
     return [result[position] for position in range(len(statistics))]
+
+
+def _resample_equal(statistics: Sequence[Statistic], resamples: int) -> list[Vector]:
+    """As :func:`resample_all`, for statistics of one size."""
+    columns = [column for statistic in statistics for column in _columns(statistic)]
+    sums = iter(resampled_sums(np.column_stack(columns), resamples).T)
+    found = []
+    for statistic in statistics:
+        top = next(sums)
+        found.append(top / statistic.n if statistic.denominator is None else _ratio(top, next(sums)))
+    return found
 
 
 def _columns(statistic: Statistic) -> list[Vector]:

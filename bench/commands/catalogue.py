@@ -10,6 +10,7 @@ from bench.contracts import Dataset, Metric, System
 from bench.errors import UsageError, did_you_mean
 
 Row = Mapping[str, Any]
+PLUGIN_GROUPS: tuple[registry.Group, ...] = ("systems", "metrics", "datasets")
 
 
 def listing(group: str) -> list[Row]:
@@ -67,10 +68,10 @@ def info(name: str) -> dict[str, Any]:
     if name in known.entries:
         return _protocol_info(known, name)
     plugin = name.split(":", 1)[0]
-    for group in ("systems", "metrics", "datasets"):
-        if plugin in registry.names(cast(registry.Group, group)):
-            return _plugin_info(group, name, registry.get(cast(registry.Group, group), plugin))
-    names = [n for group in ("systems", "metrics", "datasets") for n in registry.names(cast(registry.Group, group))]
+    for group in PLUGIN_GROUPS:
+        if plugin in registry.names(group):
+            return _plugin_info(group, name, registry.get(group, plugin))
+    names = [n for group in PLUGIN_GROUPS for n in registry.names(group)]
     raise UsageError(f"nothing is called {name!r}", did_you_mean(name, [*names, *known.entries], "bench list"))
 
 
@@ -117,8 +118,8 @@ def _plugin_info(group: str, name: str, plugin: Any) -> dict[str, Any]:
     found: dict[str, Any] = {group[:-1]: name, **_ROWS[group](plugin), "licence": plugin.licence}
     if group == "systems":
         found |= _system_details(plugin)
-    if group == "datasets" and plugin.notice:
-        found["notice"] = plugin.notice
+    if group == "datasets":
+        found |= {"notice": plugin.notice, "notes": plugin.notes}
     found["about"] = " ".join((plugin.__doc__ or "").split())
     return found
 

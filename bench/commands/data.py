@@ -75,15 +75,24 @@ def _check(
     out: Annotated[Path | None, typer.Option(help="Also write the JSON report here.")] = None,
     data_root: o.DataRootOption = None,
 ) -> int:
-    from bench.datasets.check_render import as_json, as_text
+    from bench.datasets.check_render import render_json, render_text
 
     dataset = _open(name, data_root)
     with o.progress().callback("check") as report:
         found = dataset.check(split, clips, fast, report)
     if out is not None:
-        out.write_text(as_json(found), encoding="utf-8")
-    typer.echo(as_json(found) if json_ else as_text(found))
+        _write(out, render_json(found))
+    typer.echo(render_json(found) if json_ else render_text(found))
     return 1 if found.count("error") or (strict and found.count("warn")) else 0
+
+
+def _write(target: Path, text: str) -> None:
+    from bench.errors import UsageError
+
+    try:
+        target.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"--out {target}: {error.strerror or error}", "name a file that can be written.") from error
 
 
 def _index(name: Name, split: o.SplitOption = None, data_root: o.DataRootOption = None) -> None:

@@ -75,11 +75,24 @@ def _conformance(
     golden: Annotated[Path | None, typer.Option("--golden", help="Folder of the cases [tests/golden].")] = None,
     json_: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
 ) -> int:
+    from dataclasses import asdict
+
     from bench import conformance
 
-    results = conformance.run(golden, component or None)
-    typer.echo(conformance.as_json(results) if json_ else conformance.render(results))
-    return 0 if all(result.status == "pass" for result in results) else 1
+    results = []
+    for result in conformance.iter_results(golden, component):
+        results.append(result)
+        if not json_:
+            typer.echo(
+                f"{result.status:8} {result.component}/{result.case} ({result.op})  max abs {result.max_abs:.2g}"
+                f"  rel {result.max_rel:.2g}  {result.detail}".rstrip()
+            )
+    passed = sum(result.passed for result in results)
+    if json_:
+        typer.echo(_json([asdict(result) for result in results]))
+    else:
+        typer.echo(f"{passed} of {len(results)} cases pass")
+    return 0 if passed == len(results) else 1
 
 
 def _completion(shell: Annotated[str, typer.Argument(help="bash, zsh or fish.")]) -> None:

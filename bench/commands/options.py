@@ -60,10 +60,15 @@ def load_plugins(files: list[Path] | None) -> None:
     import os
 
     from bench import registry
+    from bench.errors import UsageError
 
     named = list(files or []) or [Path(p) for p in os.environ.get("BENCH_PLUGIN", "").split(",") if p]
-    for file in named:
-        registry.load_file(file)
+    found: dict[str, Path] = {}
+    for file in dict.fromkeys(named):
+        for name in registry.load_file(file):
+            if name in found:
+                raise UsageError(f"--plugin {file}: {name} is defined by {found[name]} too", "rename one of them.")
+            found[name] = file
 
 
 SystemOption = Annotated[

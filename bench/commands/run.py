@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+from collections import Counter
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,8 @@ from bench.commands import options as o
 if TYPE_CHECKING:
     from bench.config import Effective
     from bench.generate import Tally
+    from bench.plan import RunPlan
+    from bench.protocols import Selection
     from bench.store import Store
     from bench.work import Work
 
@@ -110,7 +113,7 @@ def _work(given: dict[str, Any], *, generating: bool, scoring: bool) -> int:
         _tell(progress.say, made, scored, generating, scoring)
         if scoring:
             _show(store, done, settings.metrics)
-        return _exit_code(store, done, made, scored, settings.strict, scoring)
+        return _exit_code(store, done, made, scored, settings.strict, chosen)
 
 
 def _dry_run(effective: Effective, chosen: Any) -> int:
@@ -132,7 +135,7 @@ def _show(store: Store, done: Work, metrics: list[str]) -> None:
     show_runs(store, [plan.record.id for plan in done.plans], metrics)
 
 
-def _exit_code(store: Store, done: Work, made: Tally, scored: Tally, strict: bool, scoring: bool) -> int:
+def _exit_code(store: Store, done: Work, made: Tally, scored: Tally, strict: bool, chosen: Selection | None) -> int:
     """3 for conflicts; 1 where a requested protocol has no value at all, or, if strict, any failure."""
     if made.conflicts or scored.conflicts:
         typer.echo("bench: results came twice and differ; `bench runs show RUN` lists them.", err=True)
@@ -140,16 +143,47 @@ def _exit_code(store: Store, done: Work, made: Tally, scored: Tally, strict: boo
     empty: list[str] = []
     failed = 0
     for plan in done.plans:
-        outputs = store.outputs(plan.record.id)
-        failed += sum(output.status != "ok" for output in outputs.values())
-        if not scoring:
-            empty += [] if any(v.status == "ok" for v in outputs.values()) else [plan.record.system]
-            continue
-        for protocol in store.protocols(plan.record.id):
-            column = store.scores(plan.record.id, protocol)
-            failed += column.n_failed
-            if column.n_scored == 0:
-                empty.append(f"{plan.record.system} {plan.record.task} {protocol}")
+        without, count = _missed(store, plan, chosen)
+        empty += without
+        failed += count
     if empty:
-        typer.echo("bench: no value at all for: " + ", ".join(empty[:10]), err=True)
+        more = [f"and {len(empty) - _SHOWN} more"] if len(empty) > _SHOWN else []
+        lines = "".join(f"\n  {line}" for line in [*empty[:_SHOWN], *more])
+        typer.echo(f"bench: no value at all for:{lines}\n  `bench export FILE.csv` has the reason of every clip.", err=True)
     return 1 if empty or (strict and failed) else 0
+
+
+_SHOWN = 10  # lines of a message
+
+
+def _missed(store: Store, plan: RunPlan, chosen: Selection | None) -> tuple[list[str], int]:
+    """What was asked for of a run and has no value, each with its kinds of failure; and how many failures there are.
+
+    Only the selected clips and the chosen protocols count (outputs alone where nothing is scored).
+    """
+    from bench.score import applicable
+
+    run = plan.record
+    selected = {item.clip.id for item in plan.items}
+    outputs = {clip_id: output for clip_id, output in store.outputs(run.id).items() if clip_id in selected}
+    kinds = Counter(output.kind for output in outputs.values() if output.status != "ok")
+    failed = kinds.total()
+    if chosen is None:
+        return [] if failed < len(outputs) else [_line(f"{run.system} {run.task}", kinds)], failed
+    empty: list[str] = []
+    asked = set(store.protocols(run.id))  # `auto` leaves out what cannot judge these data
+    for protocol in applicable(chosen, plan):
+        if protocol.id not in asked:
+            continue
+        column = store.scores(run.id, protocol.id)
+        rows = zip(column.clip_ids, column.kinds, column.ok.tolist(), strict=True)
+        found = [(kind, ok) for clip_id, kind, ok in rows if clip_id in selected]
+        kinds = Counter(kind for kind, _ in found if kind)
+        failed += kinds.total()
+        if not any(ok for _, ok in found):
+            empty.append(_line(f"{run.system} {run.task} {protocol.id}", kinds))
+    return empty, failed
+
+
+def _line(what: str, kinds: Counter[str]) -> str:
+    return f"{what}: " + (", ".join(f"{count} {kind}" for kind, count in kinds.most_common()) or "nothing generated")

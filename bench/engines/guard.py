@@ -1,14 +1,16 @@
 """Ends the workers' process groups when their driver is gone: a script of the standard library alone.
 
 Workers end themselves then, but what they have started (an official repository's own programs)
-would go on. The guard reads ``+PID`` and ``-PID`` lines from its standard input, and on its end kills
-every group that is left. It is a process of its own since the driver may die of SIGKILL.
+would go on. The guard reads ``+PID`` and ``-PID`` lines from its standard input; when that ends it
+kills every group that is left, and removes the folder of logs that it was given, if any. It is a
+process of its own since the driver may die of SIGKILL.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import signal
 import sys
 
@@ -23,6 +25,8 @@ def main() -> None:
     for pid in groups:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(pid, signal.SIGKILL)
+    for folder in sys.argv[1:]:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 if __name__ == "__main__":

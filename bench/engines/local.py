@@ -32,7 +32,7 @@ from bench.records import Job, Outcome, Unit
 log = logging.getLogger(__name__)
 
 MAX_WORKERS = 1024
-BAD_STARTS = 3  # workers in a row that die before they are ready: then the engine is given up
+BAD_STARTS = 3  # workers of a slot that die in a row before they are ready: then the slot is given up
 _CLOSE_S = 2.0  # for idle workers to end by themselves
 _TICK_S = 0.2  # where the system has no process descriptors, dead workers are looked for this often
 # A worker imports from where the driver does, whatever its own folder holds.
@@ -156,14 +156,14 @@ class LocalEngine(Engine):
         self._setup: Setup | None = None
         self._slots: dict[int, _Worker] = {}
         self._guard: subprocess.Popen[str] | None = None
-        self._bad_starts = 0
+        self._bad_starts: dict[int, int] = {}  # by slot, in a row
         self._done: list[Outcome] = []  # waits for the next poll
         self._inline: _Inline | None = None
 
     def start(self, job: Job) -> None:
         """Start the workers; they are ready (:meth:`free`) when the job's factory has returned."""
         self.close()
-        self._bad_starts = 0
+        self._bad_starts = {}
         if self.workers == 0:
             self._inline = _Inline(make_handler(job), self._threads)
             return
@@ -172,8 +172,9 @@ class LocalEngine(Engine):
             self._own_logs = tempfile.TemporaryDirectory(prefix="bench-workers-")
         else:
             self._log_dir.mkdir(parents=True, exist_ok=True)
+        own_folders = [self._own_logs.name] if self._own_logs else []
         self._guard = subprocess.Popen(
-            [sys.executable, "-I", "-S", str(Path(__file__).with_name("guard.py"))],
+            [sys.executable, "-I", "-S", str(Path(__file__).with_name("guard.py")), *own_folders],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -280,7 +281,7 @@ class LocalEngine(Engine):
         kind = message[0]
         if kind == "ready":
             worker.ready = True
-            self._bad_starts = 0
+            self._bad_starts.pop(worker.slot, None)
         elif kind == "refused":
             raise message[1] if isinstance(message[1], BenchError) else RuntimeError(str(message[1]))
         elif kind == "broken":
@@ -316,16 +317,21 @@ class LocalEngine(Engine):
         self._tell_guard(f"-{worker.pid}")
         if worker.batch:
             self._done += self._losses(worker.batch, worker.reason, how, worker.slot)
-        if not worker.ready and not worker.batch and worker.number == 0:
-            self._bad_starts += 1
-            if self._bad_starts >= BAD_STARTS:
-                raise EngineLostError(
-                    f"{BAD_STARTS} workers in a row died before they were ready; the last: {how}",
-                    worker.last_words() or "see the log of the workers.",
-                )
-        elif worker.batch:
             log.debug("worker %d: %s\n%s", worker.slot, how, worker.last_words())
+        if not worker.ready and self._give_up(worker, how):
+            return
         self._spawn(worker.slot)
+
+    def _give_up(self, worker: _Worker, how: str) -> bool:
+        """Count a death before readiness; true: the slot is not filled again, since others go on without it."""
+        self._bad_starts[worker.slot] = self._bad_starts.get(worker.slot, 0) + 1
+        if self._bad_starts[worker.slot] < BAD_STARTS:
+            return False
+        text = f"{BAD_STARTS} workers in a row died before they were ready; the last: {how}"
+        if not self._slots:
+            raise EngineLostError(text, worker.last_words() or "see the log of the workers.")
+        log.warning("%s; going on with %d of %d workers", text, len(self._slots), self.workers)
+        return True
 
     def cancel(self, key: str, reason: str) -> None:
         """Kill the worker that holds the unit; its batch comes back as lost for ``reason``."""

@@ -5,11 +5,11 @@ Everywhere: frames are uint8 RGB ``(T, H, W, 3)`` on the 25 fps grid; audio is f
 """
 
 from bench.media.encode import strip_audio, write_video
+from bench.media.facts import Probe, file_sha256, probe
 from bench.media.grid import fps_grid
 from bench.media.item import Media
 from bench.media.picture import read_png, write_png
-from bench.media.facts import Probe, file_sha256, probe
-from bench.media.resampling import ResampleMethod, resample
+from bench.media.resample import ResampleMethod, resample
 from bench.media.sound import decode_audio, to_int16, write_audio
 from bench.media.video import Video, count_frames, decode_video, iter_video
 from bench.records import Audio, Source

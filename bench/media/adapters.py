@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from bench.media.grid import fps_grid as grid
-from bench.media.resampling import sinc
+from bench.media.resample import sinc
 
 if TYPE_CHECKING:
     from bench.conformance import Fill

@@ -69,8 +69,9 @@ class Wholeness:
     frames. ``problem`` says in words what is missing, ``None`` for a whole stream.
     """
 
-    def __init__(self, stream: Any) -> None:
+    def __init__(self, stream: Any, from_front: bool = True) -> None:
         self._stream = stream
+        self._from_front = from_front  # else packets cannot be counted, only the end compared
         self._packets = 0
         self._end: Fraction | None = None
         self._corrupt = False
@@ -90,11 +91,12 @@ class Wholeness:
         """What is wrong, once all packets have been seen."""
         claimed = self._stream.frames
         if self._corrupt:
-            return "truncated: a packet is incomplete"
+            return "truncated or damaged: a packet is incomplete"
         shortfall = self._shortfall()
-        if claimed and self._packets < claimed and (shortfall is None or shortfall > SHORTFALL_S):
+        counted = claimed and self._from_front
+        if counted and self._packets < claimed and (shortfall is None or shortfall > SHORTFALL_S):
             return f"truncated: {self._packets} of {claimed} packets that the header claims"
-        if not claimed and shortfall is not None and shortfall > LOOSE_SHORTFALL_S:
+        if not counted and shortfall is not None and shortfall > LOOSE_SHORTFALL_S:
             return f"truncated: ends {float(shortfall):.2f} s before the time that the header claims"
         return None
 

@@ -99,7 +99,7 @@ def _yuv(picture: NDArray[np.uint8], index: int) -> av.VideoFrame:
     if height % 2 or width % 2:
         picture = np.pad(picture, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
     frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgb24")
-    yuv = frame.reformat(format="yuv420p", interpolation=SWS_FLAGS, dst_colorspace=_BT601)
+    yuv = frame.reformat(format="yuv420p", interpolation=SWS_FLAGS, dst_colorspace=_BT601, threads=1)
     yuv.pts, yuv.time_base = index, Fraction(1, FPS)
     return yuv
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from bench.errors import Unscorable
-from bench.media.resampling import ResampleMethod, resample
+from bench.media.resample import ResampleMethod, resample
 from bench.media.sound import decode_audio
-from bench.media.video import CHUNK_BYTES, GridReader, Video, decode_video, iter_video
+from bench.media.video import CHUNK_BYTES, GridReader, Video, decode_video, decode_within, iter_video
 
 if TYPE_CHECKING:
     from bench.records import Array, Audio, Frames, Samples, Source
@@ -87,7 +87,13 @@ class Media:
         return self._once(("audio", rate, method), lambda: _frozen(resample(native.samples, native.rate, rate, method)))
 
     def feature(self, key: str, compute: Callable[[], Mapping[str, Array]]) -> Mapping[str, Array]:
-        """The arrays of ``key`` (such as ``dlib-faces@1``): from the store, or computed once."""
+        """The arrays of ``key``: from the store, or computed once.
+
+        A key begins with the stream that it is computed from: ``video:dlib-faces@1``,
+        ``audio:resemblyzer-embedding@1``. Features follow their stream, wherever it is used.
+        """
+        if not key.startswith(("video:", "audio:")):
+            raise ValueError(f"feature key {key!r} must begin with 'video:' or 'audio:'")
         if key in self._stored:
             return self._stored[key]
 
@@ -122,19 +128,10 @@ class Media:
 
     def _decode_small_video(self) -> Video | None:
         """The clip if it is small enough to keep, else ``None``."""
-        reader = GridReader(self._need_video())
-        pieces: list[Frames] = []
-        size = 0
-        for picture, repeats in reader.runs():
-            if picture is None:
-                continue
-            size += picture.nbytes * repeats
-            if max(size, picture.nbytes * reader.expected_frames) > CACHE_BYTES:
-                return None
-            pieces.extend([picture] * repeats)
-        if not pieces:
-            raise Unscorable("too_short", f"{self._need_video().path.name}: the part asked for has no frame")
-        return Video(_frozen(_stacked(pieces)), reader.fps_converted, reader.source_fps)
+        video = decode_within(self._need_video(), CACHE_BYTES)
+        if video is not None:
+            _frozen(video.frames)
+        return video
 
     def _video_facts(self) -> tuple[int, bool]:
         cached = self._cached_video()
@@ -144,7 +141,7 @@ class Media:
 
     def _count(self) -> tuple[int, bool]:
         reader = GridReader(self._need_video())
-        for _ in reader.runs(render=False):
+        for _ in reader.runs():
             pass
         return reader.n_frames, reader.fps_converted
 
@@ -163,15 +160,6 @@ class Media:
 
 
 _A = TypeVar("_A", bound=np.ndarray[Any, Any])
-
-
-def _stacked(pieces: list[Any]) -> Frames:
-    """``np.stack`` that lets go of each piece once it is copied, so that memory holds the clip once."""
-    stack = np.empty((len(pieces), *pieces[0].shape), np.uint8)
-    for index, piece in enumerate(pieces):
-        stack[index] = piece
-        pieces[index] = None
-    return stack
 
 
 def _frozen(array: _A) -> _A:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import av
 import numpy as np
 from av.sidedata.sidedata import Type as SideDataType
+from av.video.reformatter import VideoReformatter
 
 from bench.errors import Unscorable
 from bench.media.container import reading
@@ -45,10 +46,12 @@ class Renderer:
         self._crop = source.crop
         self._size = tagged_size(metadata)
         self._shape: tuple[int, ...] | None = None
+        self._turned: tuple[int, tuple[int, bool]] | None = None
+        self._converter = VideoReformatter()  # keeps libswscale's tables from frame to frame
 
     def __call__(self, frame: Any) -> NDArray[np.uint8]:
         """uint8 (H, W, 3). Raises ``decode_error`` when the size changes or the crop lies outside."""
-        picture = upright(rgb(frame), quarter_turns_and_flip(frame))
+        picture = upright(rgb(frame, self._converter), self._turn(frame))
         if self._size is not None:
             picture = _without_padding(picture, self._size)
         if self._crop is not None:
@@ -62,6 +65,16 @@ class Renderer:
             )
         return picture
 
+    def _turn(self, frame: Any) -> tuple[int, bool]:
+        """The frame's turn, read anew only when its angle changes.
+
+        Looking at a frame's side data ties the frame into a reference cycle, and pictures would pile
+        up until the garbage collector comes by: hundreds of MiB in 4K.
+        """
+        if self._turned is None or self._turned[0] != frame.rotation:
+            self._turned = frame.rotation, quarter_turns_and_flip(frame)
+        return self._turned[1]
+
     def _cropped(self, picture: NDArray[np.uint8], x: int, y: int, width: int, height: int) -> NDArray[np.uint8]:
         inside = 0 <= x < x + width <= picture.shape[1] and 0 <= y < y + height <= picture.shape[0]
         if not inside:
@@ -72,10 +85,11 @@ class Renderer:
         return picture[y : y + height, x : x + width]
 
 
-def rgb(frame: Any) -> NDArray[np.uint8]:
+def rgb(frame: Any, converter: VideoReformatter | None = None) -> NDArray[np.uint8]:
     """A decoded frame as uint8 (H, W, 3); the frame's own colour matrix and range are honoured."""
-    array: NDArray[np.uint8] = frame.reformat(format="rgb24", interpolation=SWS_FLAGS).to_ndarray()
-    return array
+    converter = converter or VideoReformatter()
+    picture = converter.reformat(frame, format="rgb24", interpolation=SWS_FLAGS, threads=1)
+    return np.asarray(picture.to_ndarray())
 
 
 def quarter_turns_and_flip(frame: Any) -> tuple[int, bool]:

@@ -67,7 +67,7 @@ def _decode(
         target = zero + Fraction(source.start or 0) - _PREROLL_S
         container.seek(int(target / stream.time_base), stream=stream, backward=True)
     stop = None if source.end is None else zero + Fraction(source.end)
-    blocks, rate, began = _blocks(container, stream, source.path.name, stop, check=not sought)
+    blocks, rate, began = _blocks(container, stream, source.path.name, stop, from_front=not sought)
     if not blocks:
         return np.zeros(0, np.float32), rate, Fraction(0)
     shift = Fraction(0) if origin is None and not sought else began - zero
@@ -75,13 +75,13 @@ def _decode(
 
 
 def _blocks(
-    container: InputContainer, stream: Any, name: str, stop: Fraction | None, check: bool
+    container: InputContainer, stream: Any, name: str, stop: Fraction | None, from_front: bool
 ) -> tuple[list[Samples], int, Fraction]:
     """Mono blocks up to the time ``stop``, their rate, and the time of the first one.
 
-    ``check``: raise ``decode_error`` when the stream ends before its header says.
+    Raises ``decode_error`` when the stream ends before its header says.
     """
-    wholeness = Wholeness(stream)
+    wholeness = Wholeness(stream, from_front)
     mixer = _Mixer(name)
     blocks: list[Samples] = []
     rate, began = int(stream.codec_context.sample_rate or 0), Fraction(0)
@@ -93,7 +93,7 @@ def _blocks(
         blocks.append(mixer.mono(frame))
         if stop is not None and time > stop:
             return blocks, rate, began
-    if check and wholeness.problem:
+    if wholeness.problem:
         raise Unscorable("decode_error", f"{name}: {wholeness.problem}")
     return blocks, rate, began
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Generator, Iterator
 from contextlib import closing
 from dataclasses import dataclass
@@ -46,7 +47,7 @@ class Video:
 class GridReader:
     """One pass over a video on the 25 fps grid.
 
-    :meth:`runs` gives each picture on show with the number of grid frames that it fills. The
+    :meth:`pictures` gives each picture on show with the number of grid frames that it fills. The
     attributes are complete once the pass has ended: ``n_frames``, ``fps_converted``, ``source_fps``.
     ``expected_frames`` is known with the first picture: a guess from the header, 0 without one.
     """
@@ -57,6 +58,8 @@ class GridReader:
         self._constant = True
         self.source_fps = float(FPS)
         self.expected_frames = 0
+        self._metadata: dict[str, str] = {}
+        self._duration = 0.0
 
     @property
     def n_frames(self) -> int:
@@ -68,8 +71,15 @@ class GridReader:
         """Whether the frames seen so far are not exactly 1/25 s apart."""
         return not self._constant
 
-    def runs(self, render: bool = True) -> Iterator[tuple[NDArray[np.uint8] | None, int]]:
-        """Yield (uint8 (H, W, 3), repeats); without ``render`` the picture is ``None`` (to count).
+    def pictures(self) -> Iterator[tuple[NDArray[np.uint8], int]]:
+        """Yield (uint8 RGB (H, W, 3), repeats). Raises as :meth:`runs`."""
+        renderer: Renderer | None = None
+        for frame, repeats in self.runs():
+            renderer = renderer or Renderer(self._source, self._metadata)
+            yield renderer(frame), repeats
+
+    def runs(self) -> Iterator[tuple[Any, int]]:
+        """Yield (decoded frame, repeats): enough to count, without making pictures.
 
         Raises :class:`Unscorable`: ``no_video_stream``, or ``decode_error`` when the file is
         broken or ends before its header says.
@@ -77,22 +87,19 @@ class GridReader:
         path = self._source.path
         with opened(path) as container, reading(path):
             stream = _require_video(container, path)
-            renderer = Renderer(self._source, container.metadata)
+            self._metadata = dict(container.metadata)
             self.expected_frames = _expected_frames(stream, self._source)
             held: Any = None
             for frame, time in self._timed(container, stream):
-                if held is not None:
-                    repeats = self._clock.before(float(time))
-                    if repeats:
-                        yield (renderer(held) if render else None), repeats
+                repeats = 0 if held is None else self._clock.before(float(time))
+                if repeats:
+                    yield held, repeats
                 held = frame
                 if self._clock.finished:
                     return
-            if held is None:
-                raise Unscorable("decode_error", f"{path.name}: no frame could be decoded")
             repeats = self._clock.at_end(self._duration)
             if repeats:
-                yield (renderer(held) if render else None), repeats
+                yield held, repeats
 
     def _timed(self, container: InputContainer, stream: Any) -> Iterator[tuple[Any, Fraction]]:
         """Frames with their times from the first frame; notes the rate and the end on the way."""
@@ -110,12 +117,10 @@ class GridReader:
             own_step = frame.duration * frame.time_base if frame.duration else None
             yield frame, time
         if last is None:
-            return
-        if own_step is None or own_step <= 0:
-            own_step = step
-        if self.n_frames == 0 and own_step != _FRAME:  # a single frame has no step of its own
-            self._constant = self._constant and (last > 0 or rate == FPS)
-        self._duration = float(last + (_FRAME if self._constant else own_step))
+            raise Unscorable("decode_error", f"{self._source.path.name}: no frame could be decoded")
+        if not last and own_step != _FRAME:  # a single frame has no distance to another one
+            self._constant = rate == FPS
+        self._duration = float(last + (_FRAME if self._constant else own_step or step))
 
     def _check_gap(self, step: float) -> None:
         if abs(step) > _LONGEST_GAP_S:
@@ -126,12 +131,40 @@ class GridReader:
 
 def decode_video(source: Source) -> Video:
     """The whole of ``source`` in memory. Raises :class:`Unscorable` as :meth:`GridReader.runs`."""
+    return _collected(source, math.inf)
+
+
+def decode_within(source: Source, limit_bytes: float) -> Video | None:
+    """:func:`decode_video` if the frames take at most ``limit_bytes``, else ``None``, as early as is known."""
+    try:
+        return _collected(source, limit_bytes)
+    except _TooLargeError:
+        return None
+
+
+class _TooLargeError(Exception):
+    """The frames take more memory than was allowed."""
+
+
+def _collected(source: Source, limit_bytes: float) -> Video:
     reader = GridReader(source)
-    chunks = list(_chunks(reader, CHUNK_BYTES))
-    if not chunks:
+    pieces: list[NDArray[np.uint8]] = []
+    for picture, repeats in reader.pictures():
+        if picture.nbytes * max(reader.n_frames, reader.expected_frames) > limit_bytes:
+            raise _TooLargeError
+        pieces.extend([picture] * repeats)
+    if not pieces:
         raise Unscorable("too_short", f"{source.path.name}: the part asked for has no frame")
-    frames = chunks[0] if len(chunks) == 1 else np.concatenate(chunks)
-    return Video(frames, reader.fps_converted, reader.source_fps)
+    return Video(_stacked(pieces), reader.fps_converted, reader.source_fps)
+
+
+def _stacked(pieces: list[Any]) -> Frames:
+    """``np.stack`` that lets go of each piece once it is copied, so that memory holds the clip once."""
+    stack = np.empty((len(pieces), *pieces[0].shape), np.uint8)
+    for index, piece in enumerate(pieces):
+        stack[index] = piece
+        pieces[index] = None
+    return stack
 
 
 def iter_video(source: Source, chunk_bytes: int = CHUNK_BYTES) -> Iterator[Frames]:
@@ -142,7 +175,7 @@ def iter_video(source: Source, chunk_bytes: int = CHUNK_BYTES) -> Iterator[Frame
 def count_frames(source: Source) -> int:
     """How many frames ``source`` has on the 25 fps grid; decodes, but makes no pictures."""
     reader = GridReader(source)
-    for _ in reader.runs(render=False):
+    for _ in reader.runs():
         pass
     return reader.n_frames
 
@@ -176,9 +209,7 @@ def _require_video(container: InputContainer, path: Path) -> Any:
 def _chunks(reader: GridReader, chunk_bytes: int) -> Iterator[Frames]:
     buffer: Frames | None = None
     filled = 0
-    for picture, repeats in reader.runs():
-        if picture is None:
-            continue
+    for picture, repeats in reader.pictures():
         if buffer is None:
             buffer = np.empty((max(1, chunk_bytes // picture.nbytes), *picture.shape), np.uint8)
         for _ in range(repeats):
@@ -188,24 +219,25 @@ def _chunks(reader: GridReader, chunk_bytes: int) -> Iterator[Frames]:
                 yield buffer
                 buffer, filled = np.empty_like(buffer), 0
     if buffer is not None and filled:
-        yield buffer[:filled].copy()
+        yield buffer[:filled]
 
 
 def _from_start(
     container: InputContainer, stream: Any, source: Source, rate: Fraction
 ) -> Iterator[tuple[Any, Fraction]]:
     """Decoded frames with times from the first one; begins near ``source.start`` when that is late."""
-    wholeness = Wholeness(stream)
-    if source.start is None or source.start <= _SEEK_FROM_S:
+    front = source.start is None or source.start <= _SEEK_FROM_S
+    wholeness = Wholeness(stream, from_front=front)
+    if front:
         origin: Fraction | None = None
-        for frame, time in _decoded(container, stream, rate, wholeness):
-            origin = time if origin is None else origin
-            yield frame, time - origin
+        frames = _decoded(container, stream, rate, wholeness)
     else:
         origin = _first_time(container, stream, rate, source.path)
-        for frame, time in _after_seek(container, stream, rate, origin, Fraction(source.start)):
-            yield frame, time - origin
-    if source.start is None and wholeness.problem:
+        frames = _after_seek(container, stream, rate, wholeness, origin + Fraction(source.start or 0), origin)
+    for frame, time in frames:
+        origin = time if origin is None else origin
+        yield frame, time - origin
+    if wholeness.problem:  # only reached where frames were asked for up to the end
         raise Unscorable("decode_error", f"{source.path.name}: {wholeness.problem}")
 
 
@@ -217,20 +249,20 @@ def _first_time(container: InputContainer, stream: Any, rate: Fraction, path: Pa
 
 
 def _after_seek(
-    container: InputContainer, stream: Any, rate: Fraction, origin: Fraction, start: Fraction
-) -> Iterator[tuple[Any, Fraction]]:
-    """Frames from a key frame on that is on show no later than ``start``.
+    container: InputContainer, stream: Any, rate: Fraction, wholeness: Wholeness, start: Fraction, origin: Fraction
+) -> Generator[tuple[Any, Fraction], None, None]:
+    """Frames from a key frame on that is on show no later than ``start``; ``origin`` is the first frame's time.
 
     Containers seek by decoding time, so the key frame found can be on show too late: then the
     seek is repeated from further ahead, at last from the very front.
     """
     margin = Fraction(1)
     while True:
-        target = max(origin, origin + start - margin)
+        target = max(origin, start - margin)
         container.seek(int(target / stream.time_base), stream=stream, backward=True)
-        frames = _decoded(container, stream, rate, None)
+        frames = _decoded(container, stream, rate, wholeness)
         first = next(frames, None)
-        if (first is not None and first[1] <= origin + start) or target == origin:
+        if (first is not None and first[1] <= start) or target == origin:
             break
         frames.close()
         margin *= 4

@@ -103,6 +103,16 @@ class Lips:
     lower_top: Points
     lower_bottom: Points
 
+    def frame(self, index: int) -> Lips:
+        """The contour of one frame of a clip's contours."""
+        return Lips(
+            self.corners[index],
+            self.upper_top[index],
+            self.upper_bottom[index],
+            self.lower_top[index],
+            self.lower_bottom[index],
+        )
+
     def upper(self) -> Points:
         """Corners and the curves of the upper lip (…, 16, 2)."""
         return np.concatenate([self.corners, self.upper_top, self.upper_bottom], axis=-2)

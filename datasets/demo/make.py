@@ -214,7 +214,8 @@ def _read_journal(root: Path) -> dict[str, Record]:
     for line in lines:
         try:
             cells = json.loads(line)
-            records[cells.pop("id")] = Record(**cells)
+            clip_id = cells.pop("id")
+            records[clip_id] = Record(**cells)
         except (ValueError, TypeError, KeyError, AttributeError):
             continue  # torn by the interruption: that clip is made again
     return records

@@ -28,6 +28,9 @@ TEETH = (226.0, 214.0, 204.0)
 JOINT = (92.0, 44.0, 40.0)
 JOINT_WIDTH = 1.1  # px
 JOINT_GAP = 0.06  # IOD: above it the lips are apart and there is no joint line
+#: px by which drawn areas are taller on both sides than their curves: what an antialiased polygon
+#: adds, and what landmark detectors need to see openings of this size.
+LIPS_GROW, INSIDE_GROW, TEETH_GROW, JOINT_GROW = 0.9, 0.5, 0.9, 0.3
 TONGUE_SHARE = 0.34  # of the opening, from below
 LID_TRAVEL = 0.88  # of the eye's height at full closure
 LASHES = (2.5, 2.0)  # px above and below the lid line that move with it as they are
@@ -72,14 +75,16 @@ class _Patch:
         self.x = np.arange(low[0], high[0], dtype=np.float64)
         self._y = np.arange(low[1], high[1], dtype=np.float64)[:, None]
 
-    def mask(self, top: Points, bottom: Points, sigma: float) -> Floats:
+    def mask(self, top: Points, bottom: Points, sigma: float, grow: float = 0.0) -> Floats:
         """Coverage 0 … 1 of the area between two curves (n, 2), softened by a Gaussian (h, w, 1).
+
+        ``grow`` moves the curves apart, both by so many px.
 
         Curves run from left to right and end where the mouth ends. Coverage is exact along y, so
         that nearly level edges have no steps.
         """
-        upper = np.interp(self.x, top[:, 0], top[:, 1])
-        lower = np.interp(self.x, bottom[:, 0], bottom[:, 1])
+        upper = np.interp(self.x, top[:, 0], top[:, 1]) - grow
+        lower = np.interp(self.x, bottom[:, 0], bottom[:, 1]) + grow
         covered = np.clip(np.minimum(lower, self._y + 0.5) - np.maximum(upper, self._y - 0.5), 0.0, 1.0)
         across = np.minimum(self.x + 0.5, top[-1, 0]) - np.maximum(self.x - 0.5, top[0, 0])
         mask = (covered * np.clip(across, 0.0, 1.0)).astype(np.float32)
@@ -107,14 +112,15 @@ def draw_mouth(frame: NDArray[np.uint8], lips: Lips, state: NDArray[np.float64])
     picture = patch.of(frame).astype(np.float32)
     upper, lower = _smooth(lips, lips.upper_bottom), _smooth(lips, lips.lower_top)
     tint = np.array(LIP_TINT, np.float32)
-    picture *= 1 + (tint - 1) * patch.mask(_smooth(lips, lips.upper_top), _smooth(lips, lips.lower_bottom), 1.1)
-    content = _inside_of_mouth(patch, picture.shape, lips, upper, lower, state)
-    picture += (content - picture) * patch.mask(upper, lower, 0.6)
+    outline = _smooth(lips, lips.upper_top), _smooth(lips, lips.lower_bottom)
+    picture *= 1 + (tint - 1) * patch.mask(*outline, 1.1, LIPS_GROW)
     gap = float(state[mouth.GAP])
+    content = _inside_of_mouth(patch, picture.shape, lips, upper, lower, state)
+    picture += (content - picture) * patch.mask(upper, lower, 0.6, INSIDE_GROW * min(1.0, gap / JOINT_GAP))
     if gap < JOINT_GAP:
         middle = (upper + lower) / 2
         half = np.array([0.0, JOINT_WIDTH / 2])
-        line = patch.mask(middle - half, middle + half, 0.4)
+        line = patch.mask(middle - half, middle + half, 0.4, JOINT_GROW)
         picture = _blend(picture, JOINT, line * np.float32(0.75 * (1 - gap / JOINT_GAP)))
     patch.of(frame)[:] = np.clip(np.rint(picture), 0, 255).astype(np.uint8)
 
@@ -139,8 +145,9 @@ def _inside_of_mouth(
     height *= np.clip(1.25 - 1.1 * across**2, 0.0, 1.0)
     edge = upper + np.stack([np.zeros(_CURVE), height], axis=1)
     behind = upper - np.array([0.0, 2.0])  # behind the upper lip, so that no dark line shows above the teeth
+    grow = TEETH_GROW * min(1.0, 2 * teeth) ** 2  # thin where they are faint, or they look like a grey lip
     shown = np.float32(0.9 * min(1.0, 2 * teeth) * min(1.0, gap / 0.05))
-    return _blend(picture, TEETH, patch.mask(behind, edge, 0.5) * shown)
+    return _blend(picture, TEETH, patch.mask(behind, edge, 0.5, grow) * shown)
 
 
 def close_lids(field: NDArray[np.float64], landmarks: Points, closed: float) -> None:
@@ -203,18 +210,7 @@ class Renderer:
 
     def frame(self, targets: Targets, index: int, state: NDArray[np.float64], closed: float) -> NDArray[np.uint8]:
         """Frame ``index`` of ``targets`` (224, 224, 3) RGB; ``state`` (6,) of the mouth, ``closed`` of the lids."""
-        lips = geometry.Lips(
-            *(
-                curve[index]
-                for curve in (
-                    targets.lips.corners,
-                    targets.lips.upper_top,
-                    targets.lips.upper_bottom,
-                    targets.lips.lower_top,
-                    targets.lips.lower_bottom,
-                )
-            )
-        )
+        lips = targets.lips.frame(index)
         field = self._warper.map(targets.common[index], lips)
         if closed > 0:
             close_lids(field, targets.landmarks[index], closed)

@@ -27,8 +27,9 @@ class Outputs(Control):
 
     name = "outputs"
     version = "1"
-    tasks = TASKS
+    tasks: tuple[Task, ...] = TASKS
     tier: Tier = "external"
+    local_settings = frozenset({"dir"})
     summary = "a folder of finished outputs of another system"
     licence = "as the outputs'"
 
@@ -40,7 +41,7 @@ class Outputs(Control):
         self.folder = Path(folder).expanduser()
         self._matching: Matching | None = None
         if not self.missing() and not self._has_video():
-            vars(self)["tasks"] = AUDIO_TASKS  # this folder's, in place of the class's
+            self.tasks = AUDIO_TASKS
 
     @classmethod
     def options(cls) -> type[BaseModel]:
@@ -60,6 +61,10 @@ class Outputs(Control):
         if not media_files(self.folder):
             return [f"the folder {self.folder} has no .mp4, .wav or .flac: put one file per clip there"]
         return []
+
+    def preflight(self, clip_ids: Sequence[str]) -> list[str]:
+        """Which files and clips do not match, on both sides."""
+        return list(self.matching(clip_ids).report())
 
     def fingerprint(self) -> str:
         """SHA-256 over the relative names and the hashes of all media files of the folder."""

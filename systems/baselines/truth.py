@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -81,14 +82,19 @@ class Shuffled(Control):
         return output_of(request, other.video, other.audio, like=truth.video)
 
     def _find(self, truth: Reference) -> Clip | None:
-        """The paired clip; along the chain of pairs where that one is the very truth (``cross``, doubles)."""
+        """The paired clip; another one, chosen by hash, where that is the very truth (``cross`` pairs, doubles)."""
         own = self._clips.get(truth.clip_id)
         other = self._other.get(truth.clip_id)
-        for _ in self._other:
-            if other is None or not _is_truth(other, own, truth):
-                return other
-            other = self._other.get(other.id)
-        return None
+        if other is None or not _is_truth(other, own, truth):
+            return other
+        usable = (clip for clip in self._clips.values() if not _is_truth(clip, own, truth))
+        return min(usable, key=lambda clip: _rank(clip, truth), default=None)
+
+
+def _rank(clip: Clip, truth: Reference) -> tuple[bool, str]:
+    """Other speakers first, then by a hash of the two ids."""
+    same_speaker = clip.identity is not None and clip.identity == truth.speaker
+    return same_speaker, hashlib.sha256(f"{truth.clip_id}:{clip.id}".encode()).hexdigest()
 
 
 def _is_truth(other: Clip, own: Clip | None, truth: Reference) -> bool:

@@ -74,7 +74,7 @@ class Adapter(BaseModel):
     uses: tuple[Literal["voice", "identity"], ...] = ()
     portrait: bool = False
     deterministic: bool = True
-    checkout: str = "."
+    checkout: str = ""  # a folder under $BENCH_GATEWAYS (default: the name), or a path with ./, ../ or / before it
     python: str = "python"
     workdir: Literal["per_job", "checkout"] = "per_job"
     link: tuple[str, ...] = ()
@@ -116,6 +116,13 @@ class Adapter(BaseModel):
             return [str(part) if isinstance(part, int | float) else part for part in command]
         return command
 
+    @field_validator("command", "env", "list_line", "collect", "collect_audio")
+    @classmethod
+    def _balanced(cls, value: Any) -> Any:
+        for text in value.values() if isinstance(value, dict) else [value] if isinstance(value, str) else value:
+            placeholders(text)
+        return value
+
     @model_validator(mode="after")
     def _complete(self) -> Adapter:
         if self.unavailable:
@@ -125,7 +132,7 @@ class Adapter(BaseModel):
         if not self.command:
             raise ValueError("command: a list of arguments is needed")
         if not self.collect and not self._writes_out():
-            raise ValueError("collect: a pattern is needed where the command has neither {out} nor {stem}")
+            raise ValueError("command: {out} or {stem} is needed there, or a pattern in `collect`")
         if self.mode == "per_list":
             if not self.list_line:
                 raise ValueError("list_line: mode per_list needs the line that is written for each clip")

@@ -128,7 +128,7 @@ def _given(request: Request) -> set[str]:
 
 def _attempts(adapter: Adapter, place: Place, requests: Sequence[Request]) -> list[Collected | Unscorable]:
     """Run until every request has its output, at most ``1 + retries`` times; a time-out is not repeated."""
-    log = _log_file(adapter, place, requests[0])
+    log = _log_file(adapter, place, requests)
     results: list[Collected | Unscorable] = []
     for attempt in range(adapter.retries + 1):
         results, stop = _once(adapter, place, requests, log, attempt)
@@ -174,10 +174,12 @@ def _tail(log: Path) -> str:
     return lines[-1][-_LOG_TAIL:] if lines else "no output"
 
 
-def _log_file(adapter: Adapter, place: Place, request: Request) -> Path:
+def _log_file(adapter: Adapter, place: Place, requests: Sequence[Request]) -> Path:
+    """An empty log, named after the request; a list's after its first one."""
     folder = place.logs / adapter.name
     folder.mkdir(parents=True, exist_ok=True)
-    log = folder / f"{request.key}.log"
+    several = "list-" if len(requests) > 1 else ""
+    log = folder / f"{several}{requests[0].key}.log"
     log.write_bytes(b"")
     return log
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.api import TASKS, Failure, Output, Request, System, Tier, Unscorable, UsageError, did_you_mean
+from bench.api import TASKS, Failure, Output, Request, System, Task, Tier, Unscorable, UsageError, did_you_mean
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -27,8 +27,9 @@ class Gateway(System):
 
     name = "gateway"
     version = "1"
-    tasks = TASKS
+    tasks: tuple[Task, ...] = TASKS
     tier: Tier = "gateway"
+    local_settings = frozenset({"adapter", "checkout", "python", "ckpt", "logs", "timeout_s", "retries"})
     deterministic = False
     summary = "the official code of a system in its own environment, by a YAML"
     licence = "as the official repository's"
@@ -47,8 +48,12 @@ class Gateway(System):
         self.adapter = self._overridden(config.load(self.path))
         self._device = "cpu"
         # this adapter's, in place of the class's
-        own = {key: getattr(self.adapter, key) for key in ("portrait", "version", "deterministic")}
-        vars(self).update(own, tasks=self.adapter.tasks or TASKS, uses=frozenset(self.adapter.uses))
+        self.request_timeout_s = self.adapter.timeout_s * (2 + self.adapter.retries)  # a list is run again clip by clip
+        self.portrait = self.adapter.portrait
+        self.version = self.adapter.version
+        self.deterministic = self.adapter.deterministic
+        self.tasks = self.adapter.tasks or TASKS
+        self.uses = frozenset(self.adapter.uses)
 
     @classmethod
     def options(cls) -> type[BaseModel]:
@@ -67,10 +72,10 @@ class Gateway(System):
         given = self.settings.get("checkout")
         if given:
             return Path(str(given)).expanduser().resolve()
-        if self.adapter.checkout != ".":
-            path = Path(self.adapter.checkout).expanduser()
-            return (path if path.is_absolute() else self.path.parent / path).resolve()
-        return (_gateways() / self.adapter.name).resolve()
+        named = self.adapter.checkout
+        if named.startswith(("./", "../")) or named in {".", ".."}:
+            return (self.path.parent / named).resolve()
+        return (_gateways() / Path(named or self.adapter.name).expanduser()).resolve()
 
     def _python(self) -> str | None:
         """The interpreter, or ``None`` where it is absent: as given, the checkout's own, the adapter's."""
@@ -124,10 +129,12 @@ class Gateway(System):
 
     def _missing_weights(self) -> list[str]:
         lines = []
+        used = " ".join((*self.adapter.command, *self.adapter.env.values(), self.adapter.list_line))
         for name, path in self._weights().items():
             weight = self.adapter.requires[name]
             if not path.is_file():
-                lines.append(f"{weight.official} is not at {path}: put it there, or --set ckpt={name}=PATH")
+                or_else = f", or --set ckpt={name}=PATH" if f"{{ckpt.{name}}}" in used else ""
+                lines.append(f"{weight.official} is not at {path}: put it there{or_else}")
             elif weight.sha256 is not None and (found := _sha256(path)) != weight.sha256:
                 lines.append(f"{path} has SHA-256 {found[:16]}…, not that of {weight.official}: replace it")
         return lines

@@ -23,10 +23,11 @@ from numpy.typing import NDArray
 FPS = 25
 RATE = 16_000
 BLOCK = 1024  # samples of an AAC packet
-WORDS = (
-    "WE DON'T NEED 2 MORE PEOPLE TO TELL US THAT THIS WAS ALWAYS GOING TO BE HARD BUT IF YOU LOOK AT IT FROM HERE THEN MAYBE "
-    "OVER SOME TIME THEY CAN LEARN HOW ONE MIND WORKS"
-).split()[:40]
+_SPOKEN = """
+WE DON'T NEED 2 MORE PEOPLE TO TELL US THAT THIS WAS ALWAYS GOING BE HARD BUT IF YOU LOOK AT IT FROM HERE THEN
+MAYBE OVER SOME TIME THEY CAN LEARN HOW ONE MIND WORKS WHEN LEFT
+"""
+WORDS = tuple(_SPOKEN.split())  # 40 different words
 
 
 @dataclass(frozen=True)
@@ -211,10 +212,15 @@ def _edit(change: Callable[[str], str]) -> Callable[[Path, Clip], None]:
     return apply
 
 
-def _short(stem: Path, clip: Clip) -> None:
-    short = replace(clip, frames=10)
-    write_media(_mp4(stem), short)
-    _txt(stem).write_text(text_of(short, "lrs3"))
+def _remake(**changes: object) -> Callable[[Path, Clip], None]:
+    """Media and text that fit to each other."""
+
+    def apply(stem: Path, clip: Clip) -> None:
+        changed = replace(clip, **changes)  # type: ignore[arg-type]
+        write_media(_mp4(stem), changed)
+        _txt(stem).write_text(text_of(changed, "lrs3"))
+
+    return apply
 
 
 def _last_word(change: Callable[[list[str]], list[str]]) -> Callable[[str], str]:
@@ -245,17 +251,20 @@ DEFECTS: dict[str, tuple[Callable[[Path, Clip], None], set[str]]] = {
     "cut, index first": (_halve(faststart=True), {"truncated"}),
     "noise": (lambda stem, clip: _mp4(stem).write_bytes(_generator("noise").bytes(9999)), {"undecodable"}),
     "no sound": (_rewrite(sound=False), {"no-audio"}),
-    "30 fps": (_rewrite(fps=30), {"fps"}),
+    "30 fps": (_remake(fps=30), {"fps"}),
     "200x200": (_rewrite(size=(200, 200)), {"size"}),
     "44.1 kHz stereo": (_rewrite(rate=44_100, channels=2), {"sample-rate"}),
     "sound 8 frames short": (_rewrite(cut_audio=8), {"av-gap"}),
     "sound 4 frames short": (_rewrite(cut_audio=4), {"av-gap"}),
     "silence": (_rewrite(silent=True), {"silent"}),
     "still": (_rewrite(frozen=True), {"frozen"}),
-    "10 frames": (_short, {"short"}),
+    "10 frames": (_remake(frames=10), {"short"}),
     "no Text": (_edit(_first_line(lambda line: "Txt:  NOTHING")), {"text-head"}),
     "empty transcript": (_edit(_first_line(lambda line: "Text:  ")), {"text-head"}),
-    "comma": (_edit(_first_line(lambda line: line.replace("Text:  ", "Text:  {,} , "))), {"text-charset", "words-mismatch"}),
+    "comma": (
+        _edit(_first_line(lambda line: line.replace("Text:  ", "Text:  {,} , "))),
+        {"text-charset", "words-mismatch"},
+    ),
     "lower case": (_edit(_first_line(lambda line: "Text:" + line[5:].lower())), {"text-case"}),
     "another word": (_edit(_last_word(lambda cells: ["ZEBRA", *cells[1:]])), {"words-mismatch"}),
     "word ends before it starts": (_edit(_last_word(lambda c: [c[0], c[2], c[1], c[3]])), {"words-times"}),
@@ -357,7 +366,7 @@ def _cinepile(root: Path, seed: int) -> dict[str, Placed]:
     rows = [
         ("raw-film_0001", "0.5", "1.7", "HELLO THERE", "80,20,160,160", "ann", "Three Shots", "en"),
         ("raw-film_0001", "2.25", "3.75", "WE DON'T NEED 2", "", "bob", "Three Shots", "en"),
-        ("raw-film_0001", "4.0", "", "", "0,0,100,101", "ann", "Three Shots", "en"),
+        ("raw-film_0001", "4.0", "", "", "110,70,100,101", "ann", "Three Shots", "en"),
     ]
     with (root / "manifest.csv").open("w", newline="") as file:
         writer = csv.writer(file)

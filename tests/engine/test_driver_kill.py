@@ -53,6 +53,12 @@ def executions(notes: Path) -> Counter[str]:
     return Counter(line for file in notes.iterdir() for line in file.read_text().splitlines())
 
 
+def wait_for_executions(driver: subprocess.Popen[str], notes: Path, n: int) -> None:
+    end = time.monotonic() + 30
+    while driver.poll() is None and sum(executions(notes).values()) < n and time.monotonic() < end:
+        time.sleep(0.001)
+
+
 @pytest.fixture(scope="module")
 def clean(tmp_path_factory: pytest.TempPathFactory) -> str:
     """The digest of a run that nobody disturbed."""
@@ -78,7 +84,9 @@ def kill_and_resume(tmp_path: Path, clean: str, seed: int, kills: int) -> None:
     cut = 0
     for _ in range(kills):
         driver = start(root, notes)
-        time.sleep(0.25 + rng.random() * 0.7)
+        done = sum(executions(notes).values())
+        wait_for_executions(driver, notes, rng.randint(min(done, 2 * N - 1), 2 * N - 1))
+        time.sleep(rng.random() * 0.01)
         driver.send_signal(signal.SIGKILL)
         cut += driver.wait() == -signal.SIGKILL
         driver.communicate()
@@ -87,6 +95,7 @@ def kill_and_resume(tmp_path: Path, clean: str, seed: int, kills: int) -> None:
             with sqlite3.connect(root / "store.sqlite") as database:
                 assert database.execute("PRAGMA integrity_check").fetchone() == ("ok",)
             database.close()
+    assert cut > 0
     driver = start(root, notes)
     out, err = driver.communicate(timeout=60)
     assert driver.returncode == 0, err
@@ -127,3 +136,35 @@ def test_two_drivers_at_once(tmp_path: Path) -> None:
     third = start(root, notes)  # the lock of the dead process is no obstacle
     _, err = third.communicate(timeout=60)
     assert third.returncode == 0, err
+
+
+HANGING = """
+import sys
+from pathlib import Path
+from bench.engines.local import LocalEngine
+from bench.records import Job, Unit
+from bench.schedule import run
+units = [Unit(do, {"do": do, "file": str(Path(sys.argv[1]) / do)}) for do in sys.argv[2:]]
+for outcome in run(LocalEngine(2), Job("toy_job:hashes", None), units):
+    print(outcome)
+"""
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
+def test_nothing_outlives_the_driver(how: signal.Signals, tmp_path: Path) -> None:
+    """Neither workers, one of them stuck in native code, nor the programs that they started."""
+    work = ["orphan-and-hang", "hang-and-hold-the-interpreter"]
+    logs = tmp_path / "temporary"
+    logs.mkdir()
+    env = {**os.environ, "TOY_RUN": str(tmp_path), "PYTHONPATH": str(SCRIPT.parent), "TMPDIR": str(logs)}
+    command = [sys.executable, "-c", HANGING, str(tmp_path), *work]
+    driver = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=env)
+    end = time.monotonic() + 20
+    while not all((tmp_path / name).exists() and (tmp_path / name).read_text() for name in work):
+        assert time.monotonic() < end and driver.poll() is None
+        time.sleep(0.01)
+    assert len(left_over(tmp_path)) >= 5  # the driver, two workers, what each of them started
+    driver.send_signal(how)
+    driver.wait(20)
+    wait_until_none_is_left(tmp_path)
+    assert not any(logs.iterdir())

@@ -139,6 +139,14 @@ def test_workers_that_die_before_they_are_ready_end_the_run() -> None:
     assert "SIGSEGV" in caught.value.message and "segfault in the driver library" in caught.value.hint
 
 
+def test_a_slot_that_cannot_start_is_given_up_while_others_work(caplog: pytest.LogCaptureFixture) -> None:
+    engine = LocalEngine(2, gpus=["0", "1"])
+    found = finish(engine, make(200, sleep=0.01), Job("toy_job:dies_on_device_1", None))
+    assert {key: outcome.record for key, outcome in found.items()} == {u.key: expected(u.key) for u in make(200)}
+    assert {outcome.worker for outcome in found.values()} == {0}
+    assert "going on with 1 of 2 workers" in caplog.text
+
+
 def test_a_factory_that_hangs_ends_the_run() -> None:
     with pytest.raises(EngineLostError, match="before they were ready"):
         finish(LocalEngine(1, start_timeout_s=0.3), make(1), Job("toy_job:starts_slowly", None))

@@ -53,6 +53,12 @@ def act(payload: dict[str, Any], n_batch: int) -> Any:
         child = subprocess.Popen(["sleep", "3600"])
         Path(payload["file"]).write_text(str(child.pid))
         time.sleep(3600)
+    if do == "hang-and-hold-the-interpreter":
+        import ctypes
+
+        child = subprocess.Popen(["sleep", "3600"])
+        Path(payload["file"]).write_text(str(child.pid))
+        ctypes.PyDLL(None).sleep(3600)  # native code that never lets another thread run
     if do == "unpicklable":
         return lambda: None
     time.sleep(payload.get("sleep", 0.0))
@@ -90,6 +96,12 @@ def dies(setup: Any) -> Callable[[Sequence[Any]], list[Any]]:
     os.write(2, b"segfault in the driver library\n")
     os.kill(os.getpid(), signal.SIGSEGV)
     return lambda payloads: list(payloads)
+
+
+def dies_on_device_1(setup: Any) -> Callable[[Sequence[Any]], list[Any]]:
+    if os.environ["CUDA_VISIBLE_DEVICES"] == "1":
+        os.kill(os.getpid(), signal.SIGKILL)
+    return hashes(setup)
 
 
 def starts_slowly(setup: Any) -> Callable[[Sequence[Any]], list[Any]]:

@@ -6,12 +6,13 @@ import subprocess
 import sys
 from fractions import Fraction
 
+import av
 import numpy as np
 import pytest
 from media_making import gradient, make_video, marked, tone, which
 
 from bench.errors import Unscorable
-from bench.media import Media, Source, count_frames, decode_video, fps_grid, iter_video, probe
+from bench.media import Media, Source, count_frames, decode_video, fps_grid, iter_video, probe, strip_audio
 
 NTSC = Fraction(30000, 1001)
 
@@ -32,8 +33,6 @@ def test_25_fps_passes_through_one_to_one_with_and_without_b_frames(tmp_path, bf
 
 
 def test_25_fps_is_bit_exact(tmp_path):
-    import av
-
     from bench.media.picture import SWS_FLAGS
 
     path = make_video(tmp_path / "v.mp4", gradient(64, 48, 12))
@@ -80,9 +79,62 @@ def test_matroska_with_millisecond_time_stamps_at_25_fps_is_not_converted(tmp_pa
     assert not video.fps_converted
 
 
-def test_avi_and_mpeg_4_part_2_decode(tmp_path):
-    video = decode_video(Source(make_video(tmp_path / "v.avi", marked(20), codec="mpeg4", options={"qscale": "2"})))
-    assert len(video.frames) == 20
+@pytest.mark.parametrize(
+    ("name", "codec"),
+    [
+        ("v.avi", "mpeg4"),
+        ("v.mpg", "mpeg1video"),  # GRID
+        ("v.ts", "mpeg2video"),
+        ("v.webm", "libvpx-vp9"),
+        ("v.flv", "libx264"),
+        ("v.h264", "libx264"),  # no time stamps at all
+    ],
+)
+def test_other_containers_and_codecs_give_every_frame(tmp_path, name, codec):
+    video = decode_video(Source(make_video(tmp_path / name, marked(40), codec=codec, options={"qscale": "2"})))
+    assert which(video.frames) == list(range(40))
+    assert not video.fps_converted
+
+
+def remuxed(source, target, shift, options):
+    """The packets of ``source``, ``shift`` frames of 1/25 s earlier."""
+    with av.open(str(source)) as container, av.open(str(target), "w", options=options) as out:
+        stream = container.streams.video[0]
+        copy = out.add_stream_from_template(stream)
+        for packet in container.demux(stream):
+            if packet.dts is not None:
+                step = int(Fraction(shift, 25) / packet.time_base)
+                packet.stream, packet.pts, packet.dts = copy, packet.pts - step, packet.dts - step
+                out.mux(packet)
+    return target
+
+
+def test_an_edit_list_that_hides_the_first_frames_is_no_damage(tmp_path):
+    """What cutting without encoding leaves: frames that are there to be decoded and not shown."""
+    whole = make_video(tmp_path / "whole.mp4", marked(40), options={"bf": "2", "b_strategy": "0"})
+    path = remuxed(whole, tmp_path / "cut.mp4", 10, {"avoid_negative_ts": "disabled"})
+    assert which(decode_video(Source(path)).frames) == list(range(10, 40))
+    silent = tmp_path / "silent.mp4"
+    strip_audio(Source(path), silent)
+    assert which(decode_video(Source(silent)).frames) == list(range(10, 40))
+
+
+@pytest.mark.parametrize("name", ["v.avi", "v.mkv", "v.webm"])
+def test_other_truncated_containers_are_decode_errors(tmp_path, name):
+    codec = {"v.avi": "mpeg4", "v.mkv": "libx264", "v.webm": "libvpx-vp9"}[name]
+    path = make_video(tmp_path / name, marked(50), codec=codec)
+    data = path.read_bytes()
+    path.write_bytes(data[: len(data) * 6 // 10])
+    with pytest.raises(Unscorable, match=rf"decode_error: {name}: (truncated|Invalid data)"):
+        decode_video(Source(path))
+
+
+def test_a_picture_size_that_changes_is_a_decode_error(tmp_path):
+    small, large = (make_video(tmp_path / f"{w}.h264", marked(5, w, 48)) for w in (64, 128))
+    path = tmp_path / "both.h264"
+    path.write_bytes(small.read_bytes() + large.read_bytes())
+    with pytest.raises(Unscorable, match="size changes from 64x48 to 128x48"):
+        decode_video(Source(path))
 
 
 @pytest.mark.parametrize("turns", [1, 2, 3])
@@ -183,22 +235,24 @@ def test_chunks_join_to_the_whole(tmp_path):
 
 
 def test_4k_is_decoded_in_bounded_memory(tmp_path):
-    black = np.broadcast_to(np.zeros((1, 1, 1, 3), np.uint8), (24, 2160, 3840, 3))
+    black = np.broadcast_to(np.zeros((1, 1, 1, 3), np.uint8), (25, 2160, 3840, 3))
     path = make_video(tmp_path / "v.mp4", black, options={"preset": "ultrafast"})
+    # The peak that getrusage tells is inherited from the parent process: sample the present size instead.
     script = (
-        "import resource, sys\n"
+        "import re, sys\n"
         "from pathlib import Path\n"
-        "import numpy, bench.media as m\n"
-        "start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
+        "import bench.media as m\n"
+        "size = lambda: int(re.search(r'VmRSS:\\s+(\\d+)', Path('/proc/self/status').read_text())[1]) // 1024\n"
+        "start = size()\n"
         "media = m.Media(m.Source(Path(sys.argv[1])), None, 'x')\n"
-        "sizes = [len(chunk) for _, chunk in media.frame_chunks()]\n"
-        "grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - start\n"
-        "print(*sizes, media.n_frames, grown // 1024)\n"
+        "chunks = [(len(chunk), size() - start) for _, chunk in media.frame_chunks()]\n"
+        "print(*[n for n, _ in chunks], max(mib for _, mib in chunks))\n"
     )
     done = subprocess.run([sys.executable, "-c", script, str(path)], capture_output=True, text=True, check=True)
-    *sizes, n_frames, grown_mib = map(int, done.stdout.split())
-    assert (sizes, n_frames) == ([5, 5, 5, 5, 4], 24)
-    assert grown_mib < 450  # two chunks of 128 MiB and the decoder; the clip itself has 570 MiB
+    *sizes, grown_mib = map(int, done.stdout.split())
+    assert sizes == [5] * 5
+    assert grown_mib < 450  # two chunks of 128 MiB and the decoder's; the clip itself has 590 MiB
+    assert count_frames(Source(path)) == 25
 
 
 def test_a_small_clip_is_decoded_once_and_shared(tmp_path):
@@ -271,6 +325,36 @@ def test_a_cut_inside_the_whole_part_of_a_truncated_file_can_be_read(tmp_path):
     data = path.read_bytes()
     path.write_bytes(data[: len(data) * 3 // 4])
     assert len(decode_video(Source(path, 0.2, 0.6)).frames) == 10
+    for start, end in [(0.2, None), (0.2, 1.9), (1.2, 1.9), (1.2, None)]:
+        with pytest.raises(Unscorable, match=r"decode_error: v\.mp4: "):
+            decode_video(Source(path, start, end))
+
+
+def test_a_header_without_a_frame_is_a_decode_error(tmp_path):
+    path = make_video(tmp_path / "v.mkv", marked(10))
+    data = path.read_bytes()
+    path.write_bytes(data[: data.index(bytes.fromhex("1f43b675"))])  # up to the first cluster
+    for read in (decode_video, count_frames, lambda s: probe(s.path)):
+        with pytest.raises(Unscorable, match=r"decode_error: v\.mkv: "):
+            read(Source(path))
+
+
+def test_a_cut_whose_key_frame_is_far_ahead_is_exact(tmp_path):
+    path = make_video(tmp_path / "v.mp4", marked(200), options={"g": "1000", "bf": "3", "b_strategy": "0"})
+    assert which(decode_video(Source(path, 7.0, 7.2)).frames) == list(range(175, 180))
+
+
+def test_time_stamps_an_hour_apart_are_a_decode_error(tmp_path):
+    path = make_video(tmp_path / "v.mkv", marked(2), times=[Fraction(0), Fraction(4000)], time_base=Fraction(1, 1000))
+    with pytest.raises(Unscorable, match="4000 s between two frames"):
+        decode_video(Source(path))
+
+
+def test_a_single_frame_that_lasts_is_repeated(tmp_path):
+    path = make_video(tmp_path / "v.mp4", marked(1), Fraction(1, 2))
+    video = decode_video(Source(path))
+    assert which(video.frames) == [0] * 50
+    assert video.fps_converted
 
 
 def test_a_file_without_pictures_is_no_video_stream(tmp_path):

@@ -18,7 +18,15 @@ def kind_of(call: object) -> str:
 
 @pytest.mark.parametrize(
     ("generated", "reference", "refused"),
-    [(75, 75, False), (70, 75, False), (69, 75, True), (80, 75, False), (81, 75, True), (190, 200, False), (189, 200, True)],
+    [
+        (75, 75, False),
+        (70, 75, False),
+        (69, 75, True),
+        (80, 75, False),
+        (81, 75, True),
+        (190, 200, False),
+        (189, 200, True),
+    ],
 )
 def test_own_length_allows_five_frames_or_five_per_cent(generated: int, reference: int, refused: bool) -> None:
     if refused:

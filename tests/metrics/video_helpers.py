@@ -73,7 +73,9 @@ def portrait() -> Any:
 def clip(n: int = 11, seed: int = 0, noise: float = 3.0) -> Any:
     """``n`` frames of the portrait, shifted and noisy, uint8 (n, 150, 150, 3)."""
     rng = np.random.default_rng(seed)
-    frames = [np.roll(portrait(), rng.integers(-3, 4, 2), (0, 1)) + rng.normal(0, noise, (150, 150, 3)) for _ in range(n)]
+    frames = [
+        np.roll(portrait(), rng.integers(-3, 4, 2), (0, 1)) + rng.normal(0, noise, (150, 150, 3)) for _ in range(n)
+    ]
     return np.clip(np.round(frames), 0, 255).astype(np.uint8)
 
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from conftest import Lab, sha
+from results_lab import Lab, sha
 
 from bench.api import DataError, UsageError
 from bench.results import leaderboard, stats

@@ -71,6 +71,15 @@ def test_statistics_of_different_sizes_are_resampled_apart() -> None:
         assert got == pytest.approx(stats.clip_intervals([statistic])[0], rel=1e-12)
 
 
+@pytest.mark.parametrize("n", [12, 157, 4001])
+def test_an_interval_does_not_depend_on_what_is_resampled_with_it(n: int) -> None:
+    rng = np.random.default_rng(12)
+    many = [stats.Statistic(rng.normal(size=n), rng.uniform(1, 2, size=n)) for _ in range(11)]
+    together = stats.clip_intervals(many)
+    for start, stop in ((0, 1), (3, 5), (4, 11), (10, 11)):
+        assert stats.clip_intervals(many[start:stop]) == together[start:stop]
+
+
 def test_fewer_than_ten_clips_have_no_interval() -> None:
     nine, ten = (stats.Statistic(np.arange(n, dtype=float)) for n in (9, 10))
     assert stats.clip_intervals([nine])[0] is None
@@ -208,9 +217,9 @@ def test_corpus_permutation_of_a_mean_equals_the_plain_test() -> None:
     zero = np.zeros(10)
     pair = significance.Pair(stats.Statistic(delta), stats.Statistic(zero))
     plain = significance.permutation_p([pair], [np.arange(10)], 10)[0]
-    corpus = significance.corpus_p(lambda signs: signs @ delta / 10, 10, float(delta.mean()), 2000)
+    corpus = significance.corpus_p(lambda signs: signs @ delta / 10, 10, (float(delta.mean()), 0.0), 2000)
     assert corpus == pytest.approx(plain)
-    sampled = significance.corpus_p(lambda signs: signs @ delta / 10, 10, float(delta.mean()), 1000)
+    sampled = significance.corpus_p(lambda signs: signs @ delta / 10, 10, (float(delta.mean()), 0.0), 1000)
     assert sampled == pytest.approx(plain, abs=0.06)
 
 

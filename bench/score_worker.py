@@ -1,0 +1,169 @@
+"""Scoring in a worker: an output is decoded once and every metric looks at it."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING
+
+from bench import registry
+from bench.contracts import Metric
+from bench.engines.worker import is_disk_error, is_out_of_memory
+from bench.errors import Unscorable
+from bench.joined import Joined, Streams, output_media, reference_features, reference_media
+from bench.records import Failure, Protocol, Reference, Score, Source
+
+if TYPE_CHECKING:
+    from bench.media import Media
+    from bench.records import Array
+
+#: Packages whose version can move a number; recorded with every score.
+PACKAGES = (
+    "av",
+    "dlib-bin",
+    "jiwer",
+    "librosa",
+    "numpy",
+    "onnxruntime",
+    "openai-whisper",
+    "opencv-python-headless",
+    "pocketsphinx",
+    "scikit-image",
+    "scipy",
+    "soxr",
+    "speechmos",
+    "torch",
+    "webrtcvad",
+)
+CACHED_REFERENCES = 2  # references that a worker keeps decoded
+
+
+@dataclass(frozen=True)
+class ScoreSetup:
+    """What every scoring worker is told once: protocol ids by metric plug-in."""
+
+    metrics: Mapping[str, Sequence[str]]
+    device: str
+
+
+@dataclass(frozen=True)
+class ScorePayload:
+    """One output with what it is scored against. Features of the truth are read from ``features``."""
+
+    truth: Reference
+    video_key: str  # content hashes of the clips that the two reference streams come from
+    audio_key: str
+    output_sha256: str
+    video: Source | None
+    audio: Source | None
+    cost: Mapping[str, float]
+    protocols: Sequence[str]
+    store: str
+
+
+@dataclass(frozen=True)
+class Scored:
+    """Results by protocol id with the seconds of their metric, and new features of the truth."""
+
+    results: Mapping[str, tuple[Score | Failure, float, bool]]
+    features: Mapping[str, Mapping[str, Mapping[str, Array]]]
+    versions: Mapping[str, str]
+
+
+def worker(setup: ScoreSetup) -> Callable[[Sequence[ScorePayload]], list[Scored]]:
+    """The handler of a scoring worker: loads a metric when it is first needed, keeps references decoded."""
+    return _Worker(setup)
+
+
+class _Worker:
+    def __init__(self, setup: ScoreSetup) -> None:
+        self._setup = setup
+        self._owner = {pid: name for name, ids in setup.metrics.items() for pid in ids}
+        self._metrics: dict[str, Metric | Failure] = {}
+        self._references: dict[str, Joined] = {}
+        self._streams: Streams = Streams()
+        self._versions = _versions()
+
+    def __call__(self, payloads: Sequence[ScorePayload]) -> list[Scored]:
+        return [self._score(payload) for payload in payloads]
+
+    def _score(self, payload: ScorePayload) -> Scored:
+        reference = self._reference(payload)
+        output = output_media(payload, reference, self._streams)
+        results: dict[str, tuple[Score | Failure, float, bool]] = {}
+        for name in dict.fromkeys(self._owner[pid] for pid in payload.protocols):
+            asked = [pid for pid in payload.protocols if self._owner[pid] == name]
+            start = time.perf_counter()
+            found, final = self._measure(name, asked, output, reference, payload.truth)
+            seconds = (time.perf_counter() - start) / len(asked)
+            results.update({pid: (found[pid], seconds, final) for pid in asked})
+        return Scored(results, reference_features(payload, reference), self._versions)
+
+    def _reference(self, payload: ScorePayload) -> Joined:
+        key = payload.truth.sha256
+        if key not in self._references:
+            while len(self._references) >= CACHED_REFERENCES:
+                self._references.pop(next(iter(self._references)))
+            self._references[key] = reference_media(payload)
+        return self._references[key]
+
+    def _measure(
+        self, name: str, asked: Sequence[str], output: Media, reference: Media, truth: Reference
+    ) -> tuple[Mapping[str, Score | Failure], bool]:
+        """One metric on one output; whatever it raises becomes a failure of its protocols alone."""
+        metric = self._metric(name)
+        if isinstance(metric, Failure):
+            return dict.fromkeys(asked, metric), False
+        try:
+            found = metric.score(asked, output, reference, truth)
+        except Unscorable as error:
+            return dict.fromkeys(asked, Failure(error.kind, error.detail)), True
+        except Exception as error:
+            if is_out_of_memory(error) or is_disk_error(error):
+                raise  # the scheduler's business: a smaller batch, or the end of the run
+            detail = f"{type(error).__name__}: {error}"[:2000]
+            return dict.fromkeys(asked, Failure("model_error", detail)), not isinstance(error, ImportError)
+        declared = {protocol.id: protocol for protocol in metric.protocols}
+        return {pid: checked(declared[pid], found.get(pid)) for pid in asked}, True
+
+    def _metric(self, name: str) -> Metric | Failure:
+        if name not in self._metrics:
+            try:
+                metric: Metric = registry.get("metrics", name)()
+                metric.load(self._setup.device)
+                self._metrics[name] = metric
+            except Exception as error:  # noqa: BLE001 - whatever is missing: tried again by the next run
+                self._metrics[name] = Failure("model_error", f"cannot load: {type(error).__name__}: {error}"[:2000])
+        return self._metrics[name]
+
+
+def checked(protocol: Protocol, result: Score | Failure | None) -> Score | Failure:
+    """A metric's answer held against its declaration: all values there, finite and in range."""
+    if isinstance(result, Failure):
+        return result
+    if not isinstance(result, Score):
+        return Failure("model_error", f"{protocol.id}: the metric returned {type(result).__name__}, not a Score")
+    for value in protocol.values:
+        if value.aggregation.kind == "corpus":
+            continue
+        number = result.values.get(value.name)
+        if number is None:
+            return Failure("model_error", f"{protocol.id}: no value {value.name!r}")
+        if not math.isfinite(number):
+            return Failure("nan", f"{value.name} = {number}")
+        if not value.low <= number <= value.high:
+            return Failure("model_error", f"{value.name} = {number} outside [{value.low}, {value.high}]")
+    return result
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found

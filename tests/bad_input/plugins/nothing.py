@@ -1,0 +1,3 @@
+"""Defines no plug-in."""
+
+ANSWER = 42
