@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from difflib import get_close_matches
 
 
@@ -81,3 +82,25 @@ def did_you_mean(name: str, known: Iterable[str], list_command: str = "") -> str
     if list_command:
         parts.append(f"`{list_command}` lists all.")
     return " ".join(parts)
+
+
+def printable(text: str, limit: int = 2000) -> str:
+    """A text of somebody else's for a table or a terminal: control characters are spelled out, the length is bounded."""
+    cut = text if len(text) <= limit else text[: limit - 1] + "…"
+    return "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in cut)
+
+
+def in_words(error: BaseException) -> str:
+    """Type and message of an exception, as :func:`printable` text."""
+    return printable(f"{type(error).__name__}: {error}".removesuffix(": "))
+
+
+@contextmanager
+def blaming(what: str, kind: type[BenchError] = DataError) -> Iterator[None]:
+    """Whatever a plug-in raises becomes an error of ``kind`` that begins with ``what``; our own errors pass."""
+    try:
+        yield
+    except BenchError:
+        raise
+    except (Exception, SystemExit) as error:
+        raise kind(f"{what}: {in_words(error)}", "a defect of that plug-in: --debug shows the trace.") from error

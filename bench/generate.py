@@ -13,7 +13,7 @@ from typing import Any
 
 from bench.contracts import Control, Engine, System
 from bench.engines.worker import is_disk_error, is_out_of_memory
-from bench.errors import Unscorable
+from bench.errors import Unscorable, in_words, printable
 from bench.measure import Meter
 from bench.plan import RunPlan
 from bench.progress import Progress
@@ -130,7 +130,7 @@ def _run(system: System, batch: _Batch, device: str) -> Iterator[_Made]:
     meter = Meter(device)
     try:
         outputs = _call(system, batch.requests, batch.truths)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         if is_out_of_memory(error) or is_disk_error(error):
             raise  # the scheduler's business: a smaller batch, or the end of the run
         seconds, peak = meter.read()
@@ -157,11 +157,11 @@ def _call(system: System, requests: Sequence[Request], truths: Sequence[Referenc
     return outputs
 
 
-def _raised(error: Exception, device: str) -> Generated:
+def _raised(error: BaseException, device: str) -> Generated:
     """A failure of the system; a missing package is no property of the clip, so it is tried again."""
     last = traceback.extract_tb(error.__traceback__)[-1:]
     where = f" ({Path(last[0].filename).name}:{last[0].lineno})" if last else ""
-    detail = f"{type(error).__name__}: {error}{where}"[:2000]
+    detail = f"{in_words(error)}{where}"
     return Generated(None, Failure("model_error", detail), not isinstance(error, ImportError), 0.0, 0.0, device)
 
 
@@ -334,7 +334,7 @@ def _store_failure(
         media_seconds=0.0,
         device=device,
         kind=failure.kind,
-        detail=failure.detail,
+        detail=printable(failure.detail),
         final=final,
         created=_now(),
     )

@@ -46,6 +46,8 @@ def write_output(output: Output, request: Request, folder: Path, trusted: bool) 
             ``nan``, ``too_short`` (nothing in it), ``model_error`` (a file outside the folder),
             ``decode_error``.
     """
+    if output is None:
+        raise Unscorable("missing_output", "the system returned None")
     if not isinstance(output, Output):
         raise Unscorable("shape_mismatch", f"the system returned {type(output).__name__}, not bench.api.Output")
     made = MADE[request.task]

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bench.contracts import Engine
+from bench.errors import printable
 from bench.generate import Tally
 from bench.plan import Item, RunPlan
 from bench.progress import Progress
@@ -170,7 +171,7 @@ def _record(
         "versions": versions,
     }
     if isinstance(result, Failure):
-        return ScoreRecord(status="failed", kind=result.kind, detail=result.detail, final=final, **common)
+        return ScoreRecord(status="failed", kind=result.kind, detail=printable(result.detail), final=final, **common)
     arrays = None
     if result.arrays:
         import numpy as np

@@ -7,14 +7,14 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bench import registry
 from bench.contracts import Metric
 from bench.engines.worker import is_disk_error, is_out_of_memory
-from bench.errors import Unscorable
+from bench.errors import Unscorable, in_words
 from bench.joined import Joined, Streams, output_media, reference_features, reference_media
-from bench.records import Failure, Protocol, Reference, Score, Source
+from bench.records import FAILURE_KINDS, Failure, Protocol, Reference, Score, Source
 
 if TYPE_CHECKING:
     from bench.media import Media
@@ -117,17 +117,18 @@ class _Worker:
         metric = self._metric(name)
         if isinstance(metric, Failure):
             return dict.fromkeys(asked, metric), False
+        declared = {protocol.id: protocol for protocol in metric.protocols}
         try:
             found = metric.score(asked, output, reference, truth)
+            if not isinstance(found, Mapping):
+                raise TypeError(f"the metric returned {type(found).__name__}, not a mapping of protocol ids")
+            return {pid: checked(declared[pid], found.get(pid)) for pid in asked}, True
         except Unscorable as error:
-            return dict.fromkeys(asked, Failure(error.kind, error.detail)), True
-        except Exception as error:
+            return dict.fromkeys(asked, _failure(error)), True
+        except (Exception, SystemExit) as error:
             if is_out_of_memory(error) or is_disk_error(error):
                 raise  # the scheduler's business: a smaller batch, or the end of the run
-            detail = f"{type(error).__name__}: {error}"[:2000]
-            return dict.fromkeys(asked, Failure("model_error", detail)), not isinstance(error, ImportError)
-        declared = {protocol.id: protocol for protocol in metric.protocols}
-        return {pid: checked(declared[pid], found.get(pid)) for pid in asked}, True
+            return dict.fromkeys(asked, Failure("model_error", in_words(error))), not isinstance(error, ImportError)
 
     def _metric(self, name: str) -> Metric | Failure:
         if name not in self._metrics:
@@ -135,8 +136,8 @@ class _Worker:
                 metric: Metric = registry.get("metrics", name)()
                 metric.load(self._setup.device)
                 self._metrics[name] = metric
-            except Exception as error:  # noqa: BLE001 - whatever is missing: tried again by the next run
-                self._metrics[name] = Failure("model_error", f"cannot load: {type(error).__name__}: {error}"[:2000])
+            except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever is missing: tried again by the next run
+                self._metrics[name] = Failure("model_error", f"cannot load: {in_words(error)}")
         return self._metrics[name]
 
 
@@ -156,7 +157,35 @@ def checked(protocol: Protocol, result: Score | Failure | None) -> Score | Failu
             return Failure("nan", f"{value.name} = {number}")
         if not value.low <= number <= value.high:
             return Failure("model_error", f"{value.name} = {number} outside [{value.low}, {value.high}]")
-    return result
+    return _plain(result)
+
+
+def _plain(score: Score) -> Score:
+    """The score in the types that the store keeps.
+
+    Raises:
+        TypeError, ValueError: a part is no number, a text no string, an array of no number type.
+    """
+    import numpy as np
+
+    arrays = {name: np.ascontiguousarray(array) for name, array in score.arrays.items()}
+    for name, array in arrays.items():
+        if array.dtype.kind not in "biuf":
+            raise TypeError(f"array {name!r} is of type {array.dtype}, not of numbers")
+    for name, text in score.text.items():
+        if not isinstance(text, str):
+            raise TypeError(f"text {name!r} is {type(text).__name__}, not a string")
+    return Score(_numbers(score.values), _numbers(score.parts), dict(score.text), arrays)
+
+
+def _numbers(found: Mapping[str, Any]) -> dict[str, float]:
+    return {str(name): float(number) for name, number in found.items()}
+
+
+def _failure(error: Unscorable) -> Failure:
+    if error.kind in FAILURE_KINDS:
+        return Failure(error.kind, error.detail)
+    return Failure("model_error", f"failure kind {error.kind!r} is not one of {', '.join(FAILURE_KINDS)}")
 
 
 def _versions() -> dict[str, str]:

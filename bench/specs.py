@@ -9,7 +9,7 @@ from typing import Any
 
 from bench import registry
 from bench.contracts import System
-from bench.errors import UsageError, did_you_mean
+from bench.errors import UsageError, blaming, did_you_mean
 
 #: Keys of ``--set`` that the harness reads itself.
 HARNESS_KEYS = frozenset({"tier", "tts_system"})
@@ -28,7 +28,9 @@ class SystemSpec:
     def build(self) -> System:
         """A new instance (nothing is loaded)."""
         cls = registry.get("systems", self.plugin)
-        return cls(self.settings)  # type: ignore[no-any-return]
+        with blaming(f"system {self.label!r} cannot be made", UsageError):
+            made: System = cls(self.settings)
+        return made
 
 
 def parse_systems(names: Sequence[str], settings: Mapping[str, Any]) -> list[SystemSpec]:

@@ -92,7 +92,8 @@ def _identity(staging: Staging, folder: Path) -> Path | None:
     from bench import media
 
     path = folder / "identity.png"
-    media.write_png(path, next(iter(media.iter_video(staging.identity)))[0])
+    first = next(iter(media.iter_video(staging.identity, chunk_bytes=1)))  # one frame is decoded, not the clip
+    media.write_png(path, first[0])
     return path
 
 

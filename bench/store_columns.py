@@ -248,10 +248,11 @@ def digest(session: Session, runs: Sequence[int], costs: Sequence[int]) -> str:
             WHERE s.output IN (SELECT o.content FROM outputs o JOIN chosen ON chosen.run = o.run)
             ORDER BY p.name, w.name, a.sha256, b.sha256""")
     )
-    arrays = session.rows("""SELECT p.name, w.name, a.sha256, b.sha256, s.data FROM score_arrays s
+    arrays = session.rows(f"""SELECT p.name, w.name, a.sha256, b.sha256, s.data FROM score_arrays s
         JOIN names p ON p.n = s.protocol JOIN names w ON w.n = s.weights
         JOIN contents a ON a.n = s.output JOIN contents b ON b.n = s.reference
         WHERE s.output IN (SELECT o.content FROM outputs o JOIN chosen ON chosen.run = o.run)
+            AND s.protocol NOT IN ({skip})
         ORDER BY p.name, w.name, a.sha256, b.sha256""")
     add((*key, hashlib.sha256(data).hexdigest()) for *key, data in arrays)
     return total.hexdigest()

@@ -6,6 +6,7 @@ import os
 import platform
 import shutil
 import signal
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -18,7 +19,7 @@ from bench import conditions, pairs, registry, selection
 from bench.config import Effective, RunSettings
 from bench.contracts import Dataset, Engine, System
 from bench.engines import ENGINES, get_engine
-from bench.errors import DataError, InterruptedRunError, UsageError, did_you_mean
+from bench.errors import DataError, InterruptedRunError, UsageError, blaming, did_you_mean
 from bench.generate import Tally, generate
 from bench.plan import Inputs, RunPlan, gather_inputs, make_run
 from bench.progress import Progress
@@ -117,14 +118,10 @@ def _plan_dataset(
         task: conditions.condition_for(task, pairing, settings.audio, reference)
         for task in _tasks(dataset, built, settings)
     }
-    with progress.callback(f"index {dataset.name}") as report:
-        split = dataset.clips(name, report)
-    if not split:
-        raise DataError(f"{dataset.name}/{name} has no clip", f"`bench data check {dataset.name}` says why.")
+    split, sha = _clips(dataset, name, progress)
     chosen = selection.select(split, settings.clips, settings.limit)
     for spec, system in built:
         work.notices += [f"{spec.label}: {line}" for line in system.preflight([clip.id for clip in chosen])]
-    sha = dataset.content_sha256(name)
     for task, condition in wanted.items():
         inputs = _inputs(split, condition, settings)
         if condition.audio == "tts":
@@ -144,6 +141,27 @@ def _plan_dataset(
                 )
                 work.plans.append(made)
                 work.notices += [note for note in made.notes if note not in work.notices]
+
+
+def _clips(dataset: Dataset, split: str, progress: Progress) -> tuple[list[Clip], str]:
+    """All clips of a split, and the hash of their index.
+
+    Raises:
+        DataError: none, two with one id, or whatever a plug-in raised.
+    """
+    with blaming(f"data set {dataset.name!r}: its clips cannot be listed"):
+        with progress.callback(f"index {dataset.name}") as report:
+            clips = dataset.clips(split, report)
+        if not isinstance(clips, list) or not all(isinstance(clip, Clip) for clip in clips):
+            raise TypeError(f"clips() returned {type(clips).__name__}, not a list of bench.api.Clip")
+        sha = dataset.content_sha256(split) if clips else ""
+    if not clips:
+        raise DataError(f"{dataset.name}/{split} has no clip", f"`bench data check {dataset.name}` says why.")
+    twice = [clip_id for clip_id, count in Counter(clip.id for clip in clips).items() if count > 1]
+    if twice:
+        shown = ", ".join(repr(clip_id) for clip_id in twice[:5])
+        raise DataError(f"{dataset.name}/{split}: {len(twice)} clip ids stand twice: {shown}", "ids must be unique.")
+    return clips, sha
 
 
 def _common(system: System, effective: Effective) -> dict[str, Any]:
@@ -276,7 +294,10 @@ def _with_tts(
 
 
 def _refuse_missing(built: Sequence[tuple[SystemSpec, System]]) -> None:
-    lines = [f"{spec.label}: {line}" for spec, system in built for line in system.missing()]
+    lines: list[str] = []
+    for spec, system in built:
+        with blaming(f"system {spec.label!r} cannot say what it misses", UsageError):
+            lines += [f"{spec.label}: {line}" for line in system.missing()]
     if lines:
         raise UsageError("missing for these systems:\n  " + "\n  ".join(lines), "`bench doctor` says what this machine has.")
 

@@ -29,7 +29,8 @@ def _cells(section: Section) -> Iterator[tuple[Row, Column, Cell]]:
 
 
 def _truth_beaten(section: Section) -> list[str]:
-    """Columns in which ground truth is worse than a system: of a protocol on data that it does not fit, mostly."""
+    """Columns in which ground truth is worse than a system, beyond both intervals: mostly a protocol that does
+    not fit the data."""
     found = []
     for column in section.headline():
         truths = [row for row in section.rows if row.ground_truth and _value(row, column) is not None]
@@ -42,6 +43,7 @@ def _truth_beaten(section: Section) -> list[str]:
             if not row.ground_truth
             and (value := _value(row, column)) is not None
             and cost(value, column.value.direction) < cost(bound, column.value.direction)
+            and _apart(truths[0].cells[column.key], row.cells[column.key])
         ]
         if better:
             truth = format_value(bound, column.value)
@@ -50,6 +52,13 @@ def _truth_beaten(section: Section) -> list[str]:
                 f"{', '.join(better)}. Does the protocol fit this data?"
             )
     return found
+
+
+def _apart(one: Cell, other: Cell) -> bool:
+    """Whether two intervals do not touch; cells without intervals count as apart."""
+    if one.interval is None or other.interval is None:
+        return True
+    return one.interval.high < other.interval.low or other.interval.high < one.interval.low
 
 
 def _value(row: Row, column: Column) -> float | None:

@@ -254,13 +254,16 @@ def _protocol_lines(table: Table) -> list[str]:
 
 
 def _run_lines(table: Table) -> list[str]:
-    lines = []
+    """One line per system and setting, with its run in each section."""
+    tasks = [section.group.task for section in table.sections]
+    found: dict[str, list[str]] = {}
     for section in table.sections:
+        # the task alone names a section where that is enough
+        place = section.group.task if tasks.count(section.group.task) == 1 else section.group.title
         for row in section.rows:
             run = row.run
             weights = ", ".join(f"{name} {sha[:12]}" for name, sha in sorted(run.weights.items()))
-            lines.append(
-                f"{row.label} on {section.group.title}: run {run.id[:12]}, version {run.version}, seed {run.seed}, "
-                f"{run.dtype}" + (f", weights {weights}" if weights else "") + (f"; {run.note}" if run.note else "")
-            )
-    return lines
+            facts = f"{row.label}: version {run.version}, seed {run.seed}, {run.dtype}"
+            facts += (f", weights {weights}" if weights else "") + (f"; {run.note}" if run.note else "")
+            found.setdefault(facts, []).append(f"{place} {run.id[:12]}")
+    return [f"{facts}; runs: {', '.join(runs)}" for facts, runs in found.items()]

@@ -83,7 +83,7 @@ _NAMES: Mapping[str, str] = {
     "KK": "k g N h",
     "CH": "tS dZ S Z",
     "SS": "s z",
-    "RR": "r 3 3:",
+    "RR": "r r- 3 3:",
     "WW": "w",
     "JJ": "j",
     "ii": "i:",

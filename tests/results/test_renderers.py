@@ -33,7 +33,7 @@ GOLDEN_MARKDOWN = """\
 - † incomplete: not every requested clip has a value; (scored/requested); not ranked.
 - Rows are ordered by their mean rank; no overall rank is meant. \\`bench compare\\` tests pairs of rows.
 - SIM: sim/toy@1 (offline-real; no weights)
-- talker on demo/test · vts · reference other: run {run12}, version 1, seed 0, float32
+- talker: version 1, seed 0, float32; runs: vts {run12}
 """
 
 GOLDEN_LATEX_ROW = r"talker\dag{} & embedded & 2 & 1 & 0.800\dag{} (1/2) \\"

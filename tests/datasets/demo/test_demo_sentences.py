@@ -27,10 +27,12 @@ def test_default_corpus_has_the_recipes_sizes() -> None:
         "train": 240,
         "val": 24,
         "test": 40,
+        "test-long": 8,
         "test-unseen": 10,
     }
-    assert sum(plan.n_frames for clips in plans.values() for plan in clips) == 24_150
-    long = [plan for plan in plans["test"] if len(plan.sentences) == 2]
+    assert sum(plan.n_frames for clips in plans.values() for plan in clips) == 24_750
+    assert all(len(plan.sentences) == 1 for split in plans for plan in plans[split] if split != "test-long")
+    long = plans["test-long"]
     assert [sum(plan.speaker == s for plan in long) for s in ("s1", "s2", "s3", "s4")] == [2, 2, 2, 2]
     assert {plan.n_frames for plan in long} == {150}
 
@@ -38,15 +40,15 @@ def test_default_corpus_has_the_recipes_sizes() -> None:
 def test_no_sentence_is_in_two_clips_nor_the_unseen_speaker_in_two_splits() -> None:
     plans = plan_corpus("large")
     said = [s for clips in plans.values() for plan in clips for s in plan.sentences]
-    assert len(said) == len(set(said)) == 960 + 24 + 48 + 10
+    assert len(said) == len(set(said)) == 960 + 24 + 40 + 16 + 10
     assert {plan.speaker for plan in plans["test-unseen"]} == {"s5"}
-    others = {plan.speaker for split in ("train", "val", "test") for plan in plans[split]}
+    others = {plan.speaker for split in ("train", "val", "test", "test-long") for plan in plans[split]}
     assert others == {"s1", "s2", "s3", "s4"}
 
 
 def test_a_longer_train_begins_with_the_shorter_one_and_changes_no_other_split() -> None:
     small, large = plan_corpus(10), plan_corpus(1_000)
-    for split in ("val", "test", "test-unseen"):
+    for split in ("val", "test", "test-long", "test-unseen"):
         assert small[split] == large[split]
     assert len(small["train"]) == 10
     assert set(small["train"]) <= set(large["train"])

@@ -53,7 +53,7 @@ def test_mouth_goes_with_its_own_sound_more_than_with_that_of_others() -> None:
 
 
 def test_long_clips_hold_two_sentences_with_a_pause() -> None:
-    plan = next(plan for plan in plan_corpus()["test"] if len(plan.sentences) == 2)
+    plan = plan_corpus()["test-long"][0]
     motion = head_motion(np.random.default_rng(plan.random_seed()), plan.n_frames)
     track = place_speech(plan, SPEAKERS[plan.speaker], motion.start)
     assert track.samples.size == 96_000

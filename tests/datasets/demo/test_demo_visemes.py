@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 
 import numpy as np
@@ -33,6 +34,20 @@ def test_whole_grammar_has_known_phonemes_and_one_time_per_word() -> None:
         edges = [t for w in said.words for t in (w.start, w.end)]
         assert edges == sorted(edges)
         assert edges[0] >= 0 and edges[-1] <= said.duration_s
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(bool(available()), reason="espeak-ng is not installed")
+def test_every_pair_of_neighbouring_words_has_known_phonemes() -> None:
+    """Words change beside others ("four eight" has a linking r): 250 sentences hold all pairs."""
+    pairs = set()
+    for letter, digit in itertools.product(range(25), range(10)):
+        places = (letter % 4, (letter + digit) % 4, (letter // 4 + digit) % 4, letter, digit, (letter + digit // 4) % 4)
+        words = [slot[place] for slot, place in zip(GRAMMAR, places, strict=True)]
+        pairs |= set(itertools.pairwise(enumerate(words)))
+        said = speech.speak(SPEAKERS["s1"].voice, words)
+        assert not {p.name for p in said.phonemes if bare(p.name) not in PHONEMES and p.name != ";"}, words
+    assert len(pairs) == 4 * 4 + 4 * 4 + 4 * 25 + 25 * 10 + 10 * 4
 
 
 @pytest.mark.skipif(bool(available()), reason="espeak-ng is not installed")
