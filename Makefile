@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 OUT    ?= demo-results
 # clips per table of the demo: enough for intervals, little enough for ten minutes on two cores
-LIMIT  ?= 16
+LIMIT  ?= 18
 SYSTEMS := ground-truth,anchor,shuffled,espeak,still-face
 
 .PHONY: demo env test test-all lint conformance speed gate baseline clean

@@ -104,6 +104,10 @@ def _click_error(error: Exception, debug: bool) -> int:
         return 2
     if debug:
         raise error
+    if isinstance(error, OSError) and error.filename is not None:
+        place = f"{error.filename}: {error.strerror}"
+        typer.echo(f"bench: {place}\n  check that path and the rights to it; --debug shows where it is used.", err=True)
+        return 1
     typer.echo(
         f"bench: internal error: {type(error).__name__}: {error}\n"
         "  this is a defect of bench; run it again with --debug and report the trace.",

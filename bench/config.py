@@ -150,7 +150,6 @@ def _sources(
     if config is not None:
         sources.append((str(config), read_yaml(config)))
     variables = {f"BENCH_{name.upper()}": name for name in RunSettings.model_fields}
-    variables["BENCH_DATA"] = "data_root"
     for variable, name in variables.items():
         if environ.get(variable):
             sources.append((f"environment {variable}", {name: environ[variable]}))

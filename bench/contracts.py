@@ -158,6 +158,7 @@ class Dataset(ABC):
     tasks: ClassVar[tuple[Task, ...]] = TASKS
     splits: ClassVar[tuple[str, ...]] = ("test",)
     default_split: ClassVar[str] = "test"
+    made_here: ClassVar[bool] = False  # made by `bench data make`: the variable BENCH_DATA does not concern it
     any_split: ClassVar[bool] = False  # splits are named by the user's manifest; ``splits`` are examples
     summary: ClassVar[str] = ""
     licence: ClassVar[str] = ""

@@ -32,10 +32,14 @@ from bench.store import Store
 
 @dataclass
 class Work:
-    """The plans of one command. ``before`` are runs whose outputs others need (``--audio tts``)."""
+    """The plans of one command. ``before`` are runs whose outputs others need (``--audio tts``).
+
+    ``absent`` names what was to be scored and was never generated.
+    """
 
     plans: list[RunPlan] = field(default_factory=list)
     before: list[RunPlan] = field(default_factory=list)
+    absent: list[str] = field(default_factory=list)
     notices: list[str] = field(default_factory=list)
 
 
@@ -49,12 +53,17 @@ def cache_folder() -> Path:
 
 
 def open_dataset(name: str, data_root: Path | None) -> Dataset:
-    """The dataset of that name over ``data_root``.
+    """The dataset of that name over ``data_root``, else over ``$BENCH_DATA``.
+
+    The variable says where the user's data lie, so a data set that is made here does not look there.
 
     Raises:
         UsageError: unknown, or its root is absent.
     """
     cls: type[Dataset] = registry.get("datasets", name)
+    variable = os.environ.get("BENCH_DATA")
+    if data_root is None and variable and not cls.made_here:
+        data_root = Path(variable)
     return cls(data_root, cache_folder())
 
 
@@ -118,7 +127,7 @@ def _plan_dataset(
         task: conditions.condition_for(task, pairing, settings.audio, reference)
         for task in _tasks(dataset, built, settings)
     }
-    split, sha = _clips(dataset, name, progress)
+    split, sha = list_clips(dataset, name, progress)
     chosen = selection.select(split, settings.clips, settings.limit)
     for spec, system in built:
         work.notices += [f"{spec.label}: {line}" for line in system.preflight([clip.id for clip in chosen])]
@@ -143,7 +152,7 @@ def _plan_dataset(
                 work.notices += [note for note in made.notes if note not in work.notices]
 
 
-def _clips(dataset: Dataset, split: str, progress: Progress) -> tuple[list[Clip], str]:
+def list_clips(dataset: Dataset, split: str, progress: Progress) -> tuple[list[Clip], str]:
     """All clips of a split, and the hash of their index.
 
     Raises:
@@ -223,7 +232,9 @@ def _tasks(dataset: Dataset, built: Sequence[tuple[SystemSpec, System]], setting
     if not settings.task:
         finished = [spec.label for spec, system in built if system.tier == "external"]
         if finished:
-            raise UsageError(f"{finished[0]}: say which task these files answer", f"--task, one of {', '.join(shared)}.")
+            raise UsageError(
+                f"{finished[0]}: say which task these files answer", f"--task, one of {', '.join(shared)}."
+            )
         return [task for task in shared if conditions.supports(task, settings.pairing, settings.audio)]
     for spec, system in built:
         if not set(settings.task) & set(system.tasks):
@@ -299,7 +310,9 @@ def _refuse_missing(built: Sequence[tuple[SystemSpec, System]]) -> None:
         with blaming(f"system {spec.label!r} cannot say what it misses", UsageError):
             lines += [f"{spec.label}: {line}" for line in system.missing()]
     if lines:
-        raise UsageError("missing for these systems:\n  " + "\n  ".join(lines), "`bench doctor` says what this machine has.")
+        raise UsageError(
+            "missing for these systems:\n  " + "\n  ".join(lines), "`bench doctor` says what this machine has."
+        )
 
 
 def make_engine(settings: RunSettings, store: Store, device: str) -> Engine:
@@ -347,6 +360,8 @@ def execute(
                 work = plan(effective, store, progress)
             with make_engine(settings, store, device) as engine:
                 made = generate(store, work.plans, engine, dtype=settings.dtype, **common)
+        else:
+            _leave_out_absent(work, store)
         if chosen is not None:
             if settings.metrics == ["auto"]:
                 chosen, left_out = suited(chosen, work.plans)
@@ -355,6 +370,22 @@ def execute(
             with make_engine(settings, store, device) as engine:
                 scored = score(store, work.plans, chosen, engine, **common)
     return work, made, scored
+
+
+def _leave_out_absent(work: Work, store: Store) -> None:
+    """Keep the plans that have a run in the store.
+
+    Raises:
+        UsageError: none has.
+    """
+    known = {run.id for run in store.runs()}
+    work.absent = [f"{p.record.system} {p.record.task}" for p in work.plans if p.record.id not in known]
+    work.plans = [plan for plan in work.plans if plan.record.id in known]
+    if not work.plans:
+        raise UsageError(
+            f"nothing has been generated yet under these options for {', '.join(work.absent)}",
+            "`bench generate` with the same options makes outputs; `bench runs list` shows what there is.",
+        )
 
 
 @contextmanager

@@ -31,6 +31,10 @@ class ManifestDataset(TreeDataset):
         super().__init__(root, cache)
         self._rows: tuple[tuple[Path, int], list[Row]] | None = None
 
+    def is_manifest(self, file: Path) -> bool:
+        """See :meth:`TreeDataset.is_manifest`."""
+        return file.suffix in _SUFFIXES
+
     def candidates(self) -> list[Path]:
         """See :meth:`TreeDataset.candidates`; the folder of a manifest that is given as the root."""
         super().candidates()
@@ -41,7 +45,7 @@ class ManifestDataset(TreeDataset):
     def has_manifest(self, folder: Path) -> bool:
         """Whether a manifest lies in ``folder`` or was given."""
         if self.root is not None and self.root.is_file():
-            return self.root.suffix in _SUFFIXES
+            return self.is_manifest(self.root)
         return any((folder / f"{name}{suffix}").is_file() for name in self.manifest_names for suffix in _SUFFIXES)
 
     def manifest_rows(self, folder: Path) -> list[Row] | None:

@@ -135,7 +135,13 @@ class TreeDataset(Dataset):
             raise UsageError(f"no data root for {self.name!r}", hint)
         if not self.root.exists():
             raise UsageError(f"the data root {self.root} of {self.name!r} does not exist", hint)
+        if not self.root.is_dir() and not self.is_manifest(self.root):
+            raise UsageError(f"the data root {self.root} of {self.name!r} is a file", hint)
         return [self.root / self.name, self.root]
+
+    def is_manifest(self, file: Path) -> bool:
+        """Whether ``file`` may stand for the root."""
+        return False
 
     def rules_for(self, split: str) -> Rules:
         """What the clips of a split must be like."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -28,12 +30,9 @@ def register(app: typer.Typer) -> None:
 
 
 def _open(name: str, data_root: Path | None) -> Dataset:
-    import os
-
     from bench.work import open_dataset
 
-    root = os.environ.get("BENCH_DATA")
-    return open_dataset(name, data_root or (Path(root) if root else None))
+    return open_dataset(name, data_root)
 
 
 def _make(
@@ -74,33 +73,44 @@ def _check(
     strict: Annotated[bool, typer.Option("--strict", help="Warnings count too.")] = False,
     out: Annotated[Path | None, typer.Option(help="Also write the JSON report here.")] = None,
     data_root: o.DataRootOption = None,
+    plugin: o.PluginOption = None,
 ) -> int:
     from bench.datasets.check_render import render_json, render_text
 
+    from bench.errors import blaming
+
+    o.load_plugins(plugin)
     dataset = _open(name, data_root)
-    with o.progress().callback("check") as report:
+    with blaming(f"data set {name!r}: the check broke off"), o.progress().callback("check") as report:
         found = dataset.check(split, clips, fast, report)
     if out is not None:
-        _write(out, render_json(found))
+        with _writing(out):
+            out.write_text(render_json(found), encoding="utf-8")
     typer.echo(render_json(found) if json_ else render_text(found))
     return 1 if found.count("error") or (strict and found.count("warn")) else 0
 
 
-def _write(target: Path, text: str) -> None:
+@contextmanager
+def _writing(target: Path) -> Iterator[None]:
+    """Refuse a file that cannot be written."""
     from bench.errors import UsageError
 
     try:
-        target.write_text(text, encoding="utf-8")
+        yield
     except OSError as error:
-        raise UsageError(f"--out {target}: {error.strerror or error}", "name a file that can be written.") from error
+        raise UsageError(f"{target}: {error.strerror or error}", "name a file that can be written.") from error
 
 
-def _index(name: Name, split: o.SplitOption = None, data_root: o.DataRootOption = None) -> None:
+def _index(
+    name: Name, split: o.SplitOption = None, data_root: o.DataRootOption = None, plugin: o.PluginOption = None
+) -> None:
+    from bench.work import list_clips
+
+    o.load_plugins(plugin)
     dataset = _open(name, data_root)
     for wanted in (split,) if split else dataset.splits:
-        with o.progress().callback("index") as report:
-            clips = dataset.clips(wanted, report)
-        typer.echo(f"{name}/{wanted}: {len(clips)} clips, content {dataset.content_sha256(wanted)[:16]}")
+        clips, content = list_clips(dataset, wanted, o.progress())
+        typer.echo(f"{name}/{wanted}: {len(clips)} clips, content {content[:16]}")
 
 
 def _strip(
@@ -114,5 +124,6 @@ def _strip(
     clips = _open("demo", data_root).clips("test")
     chosen = select(clips, clip) if clip else clips[:1]
     if chosen[0].video is not None:
-        frames_strip(chosen[0].video.path, target)
+        with _writing(target):
+            frames_strip(chosen[0].video.path, target)
     typer.echo(f"{target}: {chosen[0].id}")

@@ -77,9 +77,8 @@ def _protocols() -> list[dict[str, str]]:
 def _dataset(name: str) -> dict[str, str]:
     from bench.work import open_dataset
 
-    root = os.environ.get("BENCH_DATA")
     try:
-        dataset = open_dataset(name, Path(root) if root and name != "demo" else None)
+        dataset = open_dataset(name, None)
         count = len(dataset.clips(dataset.default_split)) if name == "demo" else 0
         state = f"ready ({count} clips in {dataset.default_split})" if count else "found"
     except BenchError as error:

@@ -140,7 +140,7 @@ def _exit_code(store: Store, done: Work, made: Tally, scored: Tally, strict: boo
     if made.conflicts or scored.conflicts:
         typer.echo("bench: results came twice and differ; `bench runs show RUN` lists them.", err=True)
         return 3
-    empty: list[str] = []
+    empty = [f"{what}: nothing generated" for what in done.absent]
     failed = 0
     for plan in done.plans:
         without, count = _missed(store, plan, chosen)
@@ -149,7 +149,9 @@ def _exit_code(store: Store, done: Work, made: Tally, scored: Tally, strict: boo
     if empty:
         more = [f"and {len(empty) - _SHOWN} more"] if len(empty) > _SHOWN else []
         lines = "".join(f"\n  {line}" for line in [*empty[:_SHOWN], *more])
-        typer.echo(f"bench: no value at all for:{lines}\n  `bench export FILE.csv` has the reason of every clip.", err=True)
+        typer.echo(
+            f"bench: no value at all for:{lines}\n  `bench export FILE.csv` has the reason of every clip.", err=True
+        )
     return 1 if empty or (strict and failed) else 0
 
 

@@ -71,8 +71,12 @@ def _leaderboard(
     format_: Format = "table",
     save: Save = None,
     wide: Annotated[bool, typer.Option("--wide", help="CSV and JSON as systems x protocols.")] = False,
-    published: Annotated[bool, typer.Option("--published", help="Add the papers' numbers in a block of their own.")] = False,
-    fid_intervals: Annotated[bool, typer.Option("--fid-intervals", help="Intervals of FID too (slow, biased).")] = False,
+    published: Annotated[
+        bool, typer.Option("--published", help="Add the papers' numbers in a block of their own.")
+    ] = False,
+    fid_intervals: Annotated[
+        bool, typer.Option("--fid-intervals", help="Intervals of FID too (slow, biased).")
+    ] = False,
     out: o.OutOption = None,
     plugin: o.PluginOption = None,
 ) -> None:

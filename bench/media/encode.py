@@ -85,7 +85,8 @@ def _h264_stream(container: OutputContainer, shape: tuple[int, ...], crf: int) -
     stream: Any = container.add_stream("libx264", rate=FPS)
     stream.width, stream.height = width + width % 2, height + height % 2
     stream.pix_fmt = "yuv420p"
-    stream.options = {"crf": str(crf), "threads": "1"}
+    # x264's macroblock tree makes equal frames into unequal bytes now and then, with one thread too
+    stream.options = {"crf": str(crf), "threads": "1", "mbtree": "0"}
     stream.codec_context.thread_count = 1
     stream.codec_context.colorspace = _BT601
     stream.codec_context.color_range = _LIMITED_RANGE

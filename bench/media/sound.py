@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from bench.records import Samples, Source
 
 INT16_STEPS = 32768  # 16-bit samples are read as value / 32768
-INT16_PEAK = 32767  # and written as round(x * 32767), clipped
+INT16_PEAK = 32767  # the greatest of them; written as round(x * 32768), clipped: what was read comes back to the bit
 _SEEK_FROM_S = 5.0  # a cut that begins earlier than this is reached by decoding from the front
 _PREROLL_S = 1  # decoded ahead of a cut, so that the codec's state has settled
 #: Full scale and centre of libav's integer sample formats.
@@ -171,7 +171,7 @@ def as_float(frame: Any, channels: int) -> NDArray[Any]:
 
 
 def write_audio(path: Path, audio: Audio) -> None:
-    """Write mono 16-bit PCM WAV: round(x * 32767), clipped to the 16-bit range.
+    """Write mono 16-bit PCM WAV: round(x * 32768), clipped to the 16-bit range.
 
     Raises :class:`Unscorable`: ``nan`` for samples that are not finite, ``too_short`` for none,
     ``model_error`` for another shape or rate than those of :class:`bench.api.Audio`.
@@ -193,6 +193,6 @@ def write_audio(path: Path, audio: Audio) -> None:
 
 
 def to_int16(samples: NDArray[Any]) -> NDArray[np.int16]:
-    """round(x * 32767), clipped to [-32768, 32767]."""
-    scaled = np.rint(samples.astype(np.float64) * INT16_PEAK)
+    """round(x * 32768), clipped to [-32768, 32767]."""
+    scaled = np.rint(samples.astype(np.float64) * INT16_STEPS)
     return np.clip(scaled, -INT16_STEPS, INT16_PEAK).astype(np.int16)

@@ -50,7 +50,7 @@ class MadeClip:
 
 
 def pcm16(samples: Samples) -> NDArray[np.int16]:
-    """Samples as they are stored: round(x·32767), clipped."""
+    """Samples as they are stored: round(x·32768), clipped."""
     return to_int16(samples)
 
 

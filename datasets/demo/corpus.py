@@ -19,7 +19,7 @@ from bench.records import FPS
 
 SCHEMA = "bench-demo-1"
 #: Version of the recipe: raised with every change of a frame or a sample.
-RECIPE = 1
+RECIPE = 2
 _REMAKE = "`bench data make demo` makes it anew; delete the folder first if it is damaged."
 
 

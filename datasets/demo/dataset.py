@@ -23,6 +23,7 @@ class Demo(Dataset):
     """
 
     name: ClassVar[str] = "demo"
+    made_here: ClassVar[bool] = True
     splits: ClassVar[tuple[str, ...]] = ("train", "val", "test", "test-long", "test-unseen")
     summary: ClassVar[str] = "made on this machine: espeak-ng speech and faces warped from one portrait"
     licence: ClassVar[str] = "portrait: NASA, public domain; speech: made with espeak-ng (GPL-3 program, free output)"

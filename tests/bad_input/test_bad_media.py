@@ -16,7 +16,12 @@ BAD = "zed/bad"
 OK = ("ok", "")
 SSIM, PSNR = "ssim/skimage-gaussian@1", "psnr/rgb@1"
 SECS, WER = "secs/resemblyzer@1", "wer/pocketsphinx-grid@1"
-DURATION, LMD, CSIM, AVSYNC = "duration/abs@1", "lmd/mouth20-iod@1", "csim/dlib-resnet@1", "avsync/dlib-mouth-envelope@1"
+DURATION, LMD, CSIM, AVSYNC = (
+    "duration/abs@1",
+    "lmd/mouth20-iod@1",
+    "csim/dlib-resnet@1",
+    "avsync/dlib-mouth-envelope@1",
+)
 
 
 def truncated(path: Path, share: float) -> None:
@@ -119,7 +124,9 @@ CASES: dict[str, Case] = {
     ),
     "wav at 8 kHz": Case(lambda p: beside(p, sine(1.0, 8000), 8000), "vts", OK, {DURATION: OK, WER: OK}),
     "wav at 192 kHz": Case(lambda p: beside(p, sine(0.4, 192_000), 192_000), "vts", OK, {DURATION: OK}),
-    "wav at 1 Hz": Case(lambda p: beside(p, np.zeros(3), 1), "vts", ("shape_mismatch", "1 Hz"), {DURATION: ("missing_output", "")}),
+    "wav at 1 Hz": Case(
+        lambda p: beside(p, np.zeros(3), 1), "vts", ("shape_mismatch", "1 Hz"), {DURATION: ("missing_output", "")}
+    ),
     "wav of 5.1 channels": Case(
         lambda p: beside(p, np.stack([sine(1.0)] * 6, axis=1)), "vts", OK, {DURATION: OK, WER: OK}
     ),

@@ -78,7 +78,8 @@ SETTINGS: dict[str, tuple[list[str], list[str]]] = {
     "data root of lrs3": (["-d", "lrs3", "--data-root", "absent"], ["absent", "'lrs3'", "Expected:"]),
     "data root of cinepile": (["-d", "cinepile", "--data-root", "absent"], ["absent", "'cinepile'", "Expected:"]),
     "data root without clips": (["--data-root", "empty"], ["no folder data in empty", "Expected:"]),
-    "data root that is a text": (["--data-root", "file.txt"], ["file.txt", "--data-root"]),
+    "data root that is a text": (["--data-root", "file.txt"], ["the data root file.txt of 'folder' is a file", "--data-root"]),
+    "data root of lrs3 that is a text": (["-d", "lrs3", "--data-root", "file.txt"], ["'lrs3' is a file", "Expected:"]),
     "data root of another layout": (["-d", "lrs3", "--data-root", "empty"], ["no lrs3 data in", "Expected:"]),
     "settings file": (["--config", "absent.yaml"], ["absent.yaml: no such file"]),
     "settings folder": (["--config", "empty"], ["empty is a folder"]),
@@ -87,9 +88,15 @@ SETTINGS: dict[str, tuple[list[str], list[str]]] = {
     "plug-in of another kind": (["--plugin", "file.txt"], ["--plugin file.txt", ".py"]),
     "plug-in without a class": (["--plugin", str(PLUGINS / "nothing.py")], ["nothing.py", "defines no System"]),
     "plug-in that does not import": (["--plugin", str(PLUGINS / "raises_on_import.py")], ["RuntimeError: no driver"]),
-    "plug-in that leaves python": (["--plugin", str(PLUGINS / "exits_on_import.py")], ["exits_on_import.py", "SystemExit"]),
+    "plug-in that leaves python": (
+        ["--plugin", str(PLUGINS / "exits_on_import.py")],
+        ["exits_on_import.py", "SystemExit"],
+    ),
     "plug-in with a syntax error": (["--plugin", "broken.py"], ["broken.py", "SyntaxError"]),
-    "plug-in with the name of another": (["--plugin", str(PLUGINS / "takes_a_name.py")], ["'ground-truth' is the name of an installed one", "another name"]),
+    "plug-in with the name of another": (
+        ["--plugin", str(PLUGINS / "takes_a_name.py")],
+        ["'ground-truth' is the name of an installed one", "another name"],
+    ),
     "control that claims to be canonical": (
         ["--plugin", str(PLUGINS / "claims_canonical.py"), "-s", "cheat"],
         ["'cheat' looks at the truth", "claims tier 'canonical'"],
@@ -150,7 +157,11 @@ VERBS: dict[str, tuple[list[str], int, list[str]]] = {
     "data make": (["data", "make", "lrs3"], 2, ["cannot make 'lrs3'"]),
     "data make size": (["data", "make", "demo", "--size", "huge", "--data-root", "empty"], 2, ["huge"]),
     "data make split": (["data", "make", "demo", "--splits", "tset", "--data-root", "empty"], 2, ["tset"]),
-    "report into a folder": (["data", "check", "folder", "--data-root", "GOOD", "--out", "."], 2, ["--out ."]),
+    "report into a folder": (
+        ["data", "check", "folder", "--data-root", "GOOD", "--out", "."],
+        2,
+        ["bench: .: Is a directory"],
+    ),
 }
 
 

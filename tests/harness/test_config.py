@@ -8,6 +8,7 @@ import pytest
 
 from bench.config import effective
 from bench.errors import UsageError
+from bench.work import open_dataset
 
 
 def written(folder: Path, text: str) -> Path:
@@ -46,8 +47,15 @@ def test_lists_and_settings_are_read_from_commas_and_repeats() -> None:
     assert settings.set == {"x": 1, "y": 0.5, "z": "text", "on": True}
 
 
-def test_bench_data_is_the_data_root() -> None:
-    assert effective({}, None, {"BENCH_DATA": "/data"}).settings.data_root == Path("/data")
+def test_bench_data_is_where_the_users_data_lie_and_not_the_demo(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BENCH_DATA", str(tmp_path))
+    monkeypatch.setenv("BENCH_CACHE", str(tmp_path / "cache"))
+    assert open_dataset("folder", None).root == tmp_path
+    assert open_dataset("folder", tmp_path / "other").root == tmp_path / "other"
+    folder = open_dataset("demo", None).root
+    assert folder is not None and tmp_path / "cache" in folder.parents
 
 
 BAD_YAML = {

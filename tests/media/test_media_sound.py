@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from pathlib import Path
 
 import numpy as np
 import pytest
 from media_making import make_video, marked, tone, write_wav
 
 from bench.errors import Unscorable
-from bench.media import Audio, Source, decode_audio, write_audio
+from bench.media import Audio, Source, decode_audio, to_int16, write_audio
 
 
 def rng_int16(n, seed=0):
@@ -170,11 +171,11 @@ def test_the_sound_of_a_truncated_mp4_is_a_decode_error(tmp_path):
 
 
 def test_written_wavs_are_16_bit_rounded_and_clipped(tmp_path):
-    samples = np.array([0.0, 0.5, -0.5, 1.0, -1.0, 1.5, -1.5, 0.4 / 32767], np.float32)
+    samples = np.array([0.0, 0.5, -0.5, 1.0, -1.0, 1.5, -1.5, 0.4 / 32768], np.float32)
     path = tmp_path / "a.wav"
     write_audio(path, Audio(samples, 22050))
     got = decode_audio(Source(path))
-    expected = np.array([0, 16384, -16384, 32767, -32767, 32767, -32768, 0])  # 16383.5 rounds to even
+    expected = np.array([0, 16384, -16384, 32767, -32768, 32767, -32768, 0])
     assert got.rate == 22050
     np.testing.assert_array_equal(got.samples * 32768, expected)
 
@@ -199,3 +200,11 @@ def test_what_is_no_sound_is_not_written(tmp_path, samples, kind):
         write_audio(tmp_path / "a.wav", Audio(samples, 16000))
     assert caught.value.kind == kind
     assert not (tmp_path / "a.wav").exists()
+
+
+def test_a_16_bit_file_that_is_read_and_written_again_is_the_same(tmp_path: Path) -> None:
+    steps = np.arange(-32768, 32768, 7, dtype=np.int16)
+    write_audio(tmp_path / "first.wav", Audio((steps / 32768).astype(np.float32), 16_000))
+    write_audio(tmp_path / "second.wav", decode_audio(Source(tmp_path / "first.wav")))
+    assert (tmp_path / "first.wav").read_bytes() == (tmp_path / "second.wav").read_bytes()
+    np.testing.assert_array_equal(to_int16(decode_audio(Source(tmp_path / "second.wav")).samples), steps)

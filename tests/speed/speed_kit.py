@@ -97,13 +97,20 @@ def timed(work: Callable[[], object]) -> Taken:
     return Taken(time.perf_counter() - wall, processor_seconds() - cpu)
 
 
-def race(contenders: Mapping[str, Callable[[], object]], rounds: int) -> Race:
-    """Each contender once per round, the order turned by one from round to round."""
+def race(
+    contenders: Mapping[str, Callable[[], object]], rounds: int, before: Mapping[str, Callable[[], object]] | None = None
+) -> Race:
+    """Each contender once per round, the order turned by one from round to round.
+
+    ``before``: what is done, untimed, ahead of each run of a contender.
+    """
     found = Race({name: [] for name in contenders})
     names = list(contenders)
     for turn in range(rounds):
         shift = turn % len(names)
         for name in names[shift:] + names[:shift]:
+            if before and name in before:
+                before[name]()
             found.taken[name].append(timed(contenders[name]))
     return found
 

@@ -96,7 +96,7 @@ class SlowLook(Metric):
         work(f"score {' '.join(protocol_ids)} {output.sha256} {truth.sha256}")
         found: dict[str, Score | Failure] = {}
         for pid in protocol_ids:
-            if int(output.sha256[:8], 16) % 4 == 0:
+            if output.sha256[9] in "048c":
                 found[pid] = Failure("no_face", "every fourth output")
                 continue
             if pid == LEVEL.id:
