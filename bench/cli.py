@@ -7,6 +7,7 @@ data errors; 2 usage or configuration; 3 conflicting results; 4 engine lost; 130
 from __future__ import annotations
 
 import os
+import signal
 import sys
 
 import typer
@@ -53,7 +54,13 @@ def _options(
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and leave with its exit code."""
+    signal.signal(signal.SIGTERM, _as_interrupt)
     sys.exit(invoke(sys.argv[1:] if arguments is None else arguments))
+
+
+def _as_interrupt(_signal: int, _frame: object) -> None:
+    """SIGTERM ends a command as Ctrl-C does."""
+    raise KeyboardInterrupt
 
 
 def invoke(arguments: list[str]) -> int:
@@ -62,6 +69,8 @@ def invoke(arguments: list[str]) -> int:
     try:
         command = typer.main.get_command(app)
         result = command.main(args=_global_first(arguments), prog_name="bench", standalone_mode=False)
+        if result == INTERRUPTED:  # the parser's own answer to Ctrl-C, which says nothing
+            return _interrupted()
         return result if isinstance(result, int) else 0
     except BenchError as error:
         if debug:
@@ -69,13 +78,20 @@ def invoke(arguments: list[str]) -> int:
         typer.echo(f"bench: {error}", err=True)
         return error.exit_code
     except KeyboardInterrupt:
-        typer.echo("bench: interrupted; the same command goes on from here.", err=True)
-        return 130
+        return _interrupted()
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except Exception as error:  # noqa: BLE001 - the last place where an error can be put into words
         return _click_error(error, debug)
+
+
+INTERRUPTED = 130
+
+
+def _interrupted() -> int:
+    typer.echo("bench: interrupted; the same command goes on from here.", err=True)
+    return INTERRUPTED
 
 
 #: Options of ``bench`` itself that people also write behind the verb.
@@ -96,7 +112,7 @@ def _click_error(error: Exception, debug: bool) -> int:
     if isinstance(error, (typer.Exit,)):
         return int(error.exit_code)
     if isinstance(error, typer.Abort):
-        return 130
+        return _interrupted() if isinstance(error.__cause__, KeyboardInterrupt) else INTERRUPTED
     if show is not None and isinstance(code, int):
         context = getattr(error, "ctx", None)
         where = context.command_path if context is not None else "bench"

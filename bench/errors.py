@@ -85,7 +85,7 @@ def did_you_mean(name: str, known: Iterable[str], list_command: str = "") -> str
 
 
 def printable(text: str, limit: int = 2000) -> str:
-    """A text of somebody else's for a table or a terminal: control characters are spelled out, the length is bounded."""
+    """Text of somebody else for a table or terminal: control characters spelled out, at most ``limit`` of it."""
     cut = text if len(text) <= limit else text[: limit - 1] + "…"
     return "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in cut)
 

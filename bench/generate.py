@@ -9,13 +9,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from bench.contracts import Control, Engine, System
 from bench.engines.worker import is_disk_error, is_out_of_memory
 from bench.errors import Unscorable, in_words, printable
 from bench.measure import Meter
-from bench.plan import RunPlan
+from bench.plan import Item, RunPlan
 from bench.progress import Progress
 from bench.records import Clip, Failure, Job, Outcome, Output, Reference, Request, Unit
 from bench.render_output import Written, write_output
@@ -200,9 +199,15 @@ class Tally:
     lost: int = 0
 
 
-def todo(store: Store, plan: RunPlan, force: bool) -> list[Any]:
+def stored_outputs(store: Store | None, run_id: str) -> Mapping[str, OutputRecord]:
+    """What is stored of a run, by clip id; nothing where it (or the store) is not there yet."""
+    return store.outputs(run_id) if store is not None and store.runs(id=run_id) else {}
+
+
+def todo(store: Store | None, plan: RunPlan, force: bool) -> list[Item]:
     """Items of a plan that have no final output yet."""
-    have = {} if force else {k: v for k, v in store.outputs(plan.record.id).items() if v.status == "ok" or v.final}
+    found = {} if force else stored_outputs(store, plan.record.id)
+    have = {clip_id for clip_id, output in found.items() if output.status == "ok" or output.final}
     return [item for item in plan.items if item.clip.id not in have]
 
 
@@ -238,7 +243,8 @@ def generate(
         tally.resumed += len(plan.items) - len(missing)
         for item in missing:
             if item.staging is None:
-                _store_failure(store, plan, item.clip.id, item.failure, final=True, device=device, force=force)
+                final = not plan.record.audio.startswith("tts")  # speech that failed may come with the next run
+                _store_failure(store, plan, item.clip.id, item.failure, final=final, device=device, force=force)
                 tally.failed += 1
                 continue
             key = f"{plan.record.id}/{item.clip.id}"

@@ -163,7 +163,7 @@ def _hash(value: object) -> str:
 def _item(clip: Clip, inputs: Inputs, system: System, task: Task, condition: Condition, seed: int, run_id: str) -> Item:
     partner = inputs.partner[clip.id]
     audio = inputs.tts_audio.get(clip.id) if condition.audio.startswith("tts") else partner.audio
-    reference = _reference(clip, partner, task, condition)
+    reference = _reference(clip, partner, task, condition, inputs.tts_run)
     given_video = clip.video if task in {"vts", "dub"} else None
     given_audio = audio if task == "a2v" else None
     failure = _missing_input(clip, inputs, system, task, audio)
@@ -171,17 +171,20 @@ def _item(clip: Clip, inputs: Inputs, system: System, task: Task, condition: Con
     return Item(clip, reference, staging, failure, given_video, given_audio, partner.content_sha256)
 
 
-def _reference(clip: Clip, partner: Clip, task: Task, condition: Condition) -> Reference:
+def _reference(clip: Clip, partner: Clip, task: Task, condition: Condition, tts_run: str) -> Reference:
+    """What an output is scored against. Synthetic driving audio is heard with the output, so it is part of the hash."""
     own = partner.id == clip.id
+    synthetic = condition.audio.startswith("tts")
+    parts = [clip.content_sha256, *([] if own else [partner.content_sha256]), *([tts_run] if synthetic else [])]
     return Reference(
         clip_id=clip.id,
-        sha256=clip.content_sha256 if own else _hash([clip.content_sha256, partner.content_sha256]),
+        sha256=parts[0] if len(parts) == 1 else _hash(parts),
         video=clip.video,
         audio=partner.audio,
         transcript=partner.transcript,
         speaker=clip.identity,
         task=task,
-        own_length=task == "a2v" and own and condition.audio == "real",
+        own_length=task == "a2v" and own and not synthetic,
     )
 
 

@@ -64,11 +64,14 @@ class _RichBar(_Counter):
 
 
 class Progress:
-    """Where stages report. ``quiet`` shows nothing; ``colour`` False also turns Rich's bars to plain lines."""
+    """Where stages report. ``quiet`` shows nothing, ``verbose`` every failure; without ``colour`` bars are plain lines."""
 
-    def __init__(self, quiet: bool = False, colour: bool = True, stream: TextIO | None = None) -> None:
+    def __init__(
+        self, quiet: bool = False, colour: bool = True, stream: TextIO | None = None, verbose: bool = False
+    ) -> None:
         self._stream = stream or sys.stderr
         self._quiet = quiet
+        self._verbose = verbose and not quiet
         self._rich = colour and not quiet and self._stream.isatty()
 
     @contextmanager
@@ -106,6 +109,11 @@ class Progress:
         if not self._quiet:
             self._stream.write(text + "\n")
             self._stream.flush()
+
+    def detail(self, text: str) -> None:
+        """A line that only ``-v`` shows: a failure, with run, system, clip and protocol."""
+        if self._verbose:
+            self.say(text)
 
     def _bars(self) -> Any:
         from rich.console import Console

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -52,22 +53,25 @@ def write_output(output: Output, request: Request, folder: Path, trusted: bool) 
         raise Unscorable("shape_mismatch", f"the system returned {type(output).__name__}, not bench.api.Output")
     made = MADE[request.task]
     folder.mkdir(parents=True, exist_ok=True)
-    digest = hashlib.sha256()
     video = audio = None
     n_frames = n_samples = rate = None
     from bench import media
 
     if "video" in made:
-        frames = _frames(output.video, request, trusted)
-        video, n_frames = folder / "output.mp4", len(frames)
-        media.write_video(video, frames)
-        digest.update(media.file_sha256(video).encode())
+        video = folder / "output.mp4"
+        n_frames = _write_video(video, _pieces(output.video, request, trusted))
     if "audio" in made:
         sound = _sound(output.audio, request, trusted)
         audio, n_samples, rate = folder / "output.wav", len(sound.samples), sound.rate
         media.write_audio(audio, sound)
-        digest.update(media.file_sha256(audio).encode())
-    return Written(digest.hexdigest(), video, audio, n_frames, n_samples, rate)
+    return Written(output_sha256(video, audio), video, audio, n_frames, n_samples, rate)
+
+
+def output_sha256(video: Path | None, audio: Path | None) -> str:
+    """The content hash of an output: over the hashes of its files, video first."""
+    from bench import media
+
+    return hashlib.sha256("".join(media.file_sha256(path) for path in (video, audio) if path).encode()).hexdigest()
 
 
 def _inside(path: Path, request: Request, trusted: bool) -> Source:
@@ -79,7 +83,24 @@ def _inside(path: Path, request: Request, trusted: bool) -> Source:
     return Source(path)
 
 
-def _frames(video: object, request: Request, trusted: bool) -> Frames:
+def _write_video(path: Path, pieces: Iterable[Frames]) -> int:
+    """Encode pieces of a video, one at a time in memory; returns the number of frames."""
+    from bench import media
+
+    count = 0
+
+    def counted() -> Iterator[Frames]:
+        nonlocal count
+        for piece in pieces:
+            count += len(piece)
+            yield piece
+
+    media.write_video(path, counted())
+    return count
+
+
+def _pieces(video: object, request: Request, trusted: bool) -> Iterable[Frames]:
+    """The video that a system returned, as it is or, where it is a file, decoded piece by piece."""
     import numpy as np
 
     if video is None:
@@ -87,13 +108,13 @@ def _frames(video: object, request: Request, trusted: bool) -> Frames:
     if isinstance(video, Path):
         from bench import media
 
-        return media.decode_video(_inside(video, request, trusted)).frames
+        return media.iter_video(_inside(video, request, trusted))
     if not isinstance(video, np.ndarray) or video.dtype != np.uint8 or video.ndim != 4 or video.shape[-1] != 3:
         shape = f"{getattr(video, 'dtype', type(video).__name__)} {getattr(video, 'shape', '')}".strip()
         raise Unscorable("shape_mismatch", f"video must be uint8 (T, H, W, 3) RGB; the system returned {shape}")
     if 0 in video.shape:
         raise Unscorable("too_short", f"video of shape {video.shape}")
-    return video
+    return [video]
 
 
 def _sound(audio: object, request: Request, trusted: bool) -> Audio:

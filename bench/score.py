@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bench.contracts import Engine
-from bench.errors import printable
+from bench.errors import UsageError, printable
 from bench.generate import Tally
 from bench.plan import Item, RunPlan
 from bench.progress import Progress
@@ -71,6 +71,22 @@ def score(
     return tally
 
 
+def generated_only(store: Store, plans: Sequence[RunPlan]) -> tuple[list[RunPlan], list[str]]:
+    """The plans that have a run in the store, and the names of the others.
+
+    Raises:
+        UsageError: none has.
+    """
+    known = {run.id for run in store.runs()}
+    absent = [f"{plan.record.system} {plan.record.task}" for plan in plans if plan.record.id not in known]
+    if len(absent) == len(plans):
+        raise UsageError(
+            f"nothing has been generated yet under these options for {', '.join(absent)}",
+            "`bench generate` with the same options makes outputs; `bench runs list` shows what there is.",
+        )
+    return [plan for plan in plans if plan.record.id in known], absent
+
+
 def applicable(selection: Selection, plan: RunPlan) -> list[Protocol]:
     """The selected protocols that judge what the run's task makes."""
     task = plan.items[0].reference.task
@@ -119,6 +135,7 @@ def _unit(store: Store, plan: RunPlan, item: Item, output: OutputRecord, asked: 
         cost={"seconds": output.seconds, "peak_mib": output.peak_mib, "media_seconds": output.media_seconds},
         protocols=list(asked),
         store=str(store.root),
+        verify=True,
     )
     # outputs of one clip share a batch, and so the decoded truth
     return Unit(f"{plan.record.id}/{item.clip.id}", payload, item.clip.duration_s, item.reference.sha256)

@@ -14,7 +14,8 @@ from bench.contracts import Metric
 from bench.engines.worker import is_disk_error, is_out_of_memory
 from bench.errors import Unscorable, in_words
 from bench.joined import Joined, Streams, output_media, reference_features, reference_media
-from bench.records import FAILURE_KINDS, Failure, Protocol, Reference, Score, Source
+from bench.records import FAILURE_KINDS, MADE, Failure, Protocol, Reference, Score, Source
+from bench.render_output import output_sha256
 
 if TYPE_CHECKING:
     from bench.media import Media
@@ -62,6 +63,7 @@ class ScorePayload:
     cost: Mapping[str, float]
     protocols: Sequence[str]
     store: str
+    verify: bool = False  # hold the generated streams against ``output_sha256`` first
 
 
 @dataclass(frozen=True)
@@ -91,6 +93,9 @@ class _Worker:
         return [self._score(payload) for payload in payloads]
 
     def _score(self, payload: ScorePayload) -> Scored:
+        damage = _damage(payload) if payload.verify else None
+        if damage is not None:
+            return Scored(dict.fromkeys(payload.protocols, (damage, 0.0, False)), {}, self._versions)
         reference = self._reference(payload)
         output = output_media(payload, reference, self._streams)
         results: dict[str, tuple[Score | Failure, float, bool]] = {}
@@ -139,6 +144,20 @@ class _Worker:
             except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever is missing: tried again by the next run
                 self._metrics[name] = Failure("model_error", f"cannot load: {in_words(error)}")
         return self._metrics[name]
+
+
+def _damage(payload: ScorePayload) -> Failure | None:
+    """What is wrong with the stored files of an output: no number may go under a hash that is not theirs."""
+    made = MADE[payload.truth.task]
+    streams = {"video": payload.video, "audio": payload.audio}
+    paths = {name: source.path for name, source in streams.items() if name in made and source is not None}
+    remedy = f"`bench generate --force --clips {payload.truth.clip_id!r}` makes it anew"
+    for path in paths.values():
+        if not path.is_file():
+            return Failure("missing_output", f"{path.name} is gone from the store: {remedy}")
+    if output_sha256(paths.get("video"), paths.get("audio")) != payload.output_sha256:
+        return Failure("missing_output", f"the stored files have changed since they were made: {remedy}")
+    return None
 
 
 def checked(protocol: Protocol, result: Score | Failure | None) -> Score | Failure:

@@ -52,7 +52,7 @@ def _in_package(package: str, name: str) -> Path | None:
     except PackageNotFoundError:
         return None
     for entry in listed:
-        if entry.name == name:
+        if entry.as_posix() == name or entry.name == name:
             path = Path(str(entry.locate()))
             if path.is_file():
                 return path

@@ -18,14 +18,14 @@ import bench
 from bench import conditions, pairs, registry, selection
 from bench.config import Effective, RunSettings
 from bench.contracts import Dataset, Engine, System
-from bench.engines import ENGINES, get_engine
+from bench.engines import get_engine
 from bench.errors import DataError, InterruptedRunError, UsageError, blaming, did_you_mean
-from bench.generate import Tally, generate
+from bench.generate import Tally, generate, stored_outputs
 from bench.plan import Inputs, RunPlan, gather_inputs, make_run
 from bench.progress import Progress
 from bench.protocols import Selection
 from bench.records import TASKS, Clip, Condition, Source, Task
-from bench.score import score, suited
+from bench.score import generated_only, score, suited
 from bench.specs import SystemSpec, parse_systems
 from bench.store import Store
 
@@ -80,6 +80,20 @@ def resolve_device(device: str) -> str:
     raise UsageError(f"--device {device}: this machine has no CUDA device", "use --device cpu; see `bench doctor`.")
 
 
+def named_systems(settings: RunSettings) -> list[SystemSpec]:
+    """The systems of the settings; all names are known.
+
+    Raises:
+        UsageError: no system, or an unknown system, data set, engine or setting of a system.
+    """
+    if not settings.system:
+        raise UsageError("no system is named", "--system NAME, for example --system ground-truth.")
+    get_engine(settings.engine, workers=0)  # an unknown engine is refused before any work
+    for name in settings.dataset:
+        registry.get("datasets", name)
+    return parse_systems(settings.system, settings.set)
+
+
 def plan(effective: Effective, store: Store | None, progress: Progress) -> Work:
     """All runs that the settings name.
 
@@ -89,12 +103,7 @@ def plan(effective: Effective, store: Store | None, progress: Progress) -> Work:
         UsageError, DataError: before any work, and with what is missing.
     """
     settings = effective.settings
-    if not settings.system:
-        raise UsageError("no system is named", "--system NAME, for example --system ground-truth.")
-    if settings.engine not in ENGINES:
-        raise UsageError(f"unknown engine {settings.engine!r}", did_you_mean(settings.engine, ENGINES))
-    get_engine(settings.engine, workers=0)  # an unknown engine is refused before any work
-    specs = parse_systems(settings.system, settings.set)
+    specs = named_systems(settings)
     work = Work()
     for name in dict.fromkeys(settings.dataset):
         dataset = open_dataset(name, settings.data_root)
@@ -291,7 +300,7 @@ def _with_tts(
     )
     if run.record.id not in {p.record.id for p in work.before}:
         work.before.append(run)
-    outputs = store.outputs(run.record.id) if store is not None else {}
+    outputs = stored_outputs(store, run.record.id)
     audio = {
         clip.id: Source(store.root / str(outputs[partner.id].audio))
         for clip in chosen
@@ -361,7 +370,7 @@ def execute(
             with make_engine(settings, store, device) as engine:
                 made = generate(store, work.plans, engine, dtype=settings.dtype, **common)
         else:
-            _leave_out_absent(work, store)
+            work.plans, work.absent = generated_only(store, work.plans)
         if chosen is not None:
             if settings.metrics == ["auto"]:
                 chosen, left_out = suited(chosen, work.plans)
@@ -370,22 +379,6 @@ def execute(
             with make_engine(settings, store, device) as engine:
                 scored = score(store, work.plans, chosen, engine, **common)
     return work, made, scored
-
-
-def _leave_out_absent(work: Work, store: Store) -> None:
-    """Keep the plans that have a run in the store.
-
-    Raises:
-        UsageError: none has.
-    """
-    known = {run.id for run in store.runs()}
-    work.absent = [f"{p.record.system} {p.record.task}" for p in work.plans if p.record.id not in known]
-    work.plans = [plan for plan in work.plans if plan.record.id in known]
-    if not work.plans:
-        raise UsageError(
-            f"nothing has been generated yet under these options for {', '.join(work.absent)}",
-            "`bench generate` with the same options makes outputs; `bench runs list` shows what there is.",
-        )
 
 
 @contextmanager

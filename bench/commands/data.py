@@ -76,7 +76,6 @@ def _check(
     plugin: o.PluginOption = None,
 ) -> int:
     from bench.datasets.check_render import render_json, render_text
-
     from bench.errors import blaming
 
     o.load_plugins(plugin)

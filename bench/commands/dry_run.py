@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from bench.commands.catalogue import render_table
 from bench.errors import BenchError
-from bench.generate import todo
+from bench.generate import stored_outputs, todo
 from bench.protocols import Selection
 from bench.score import applicable, score_key
 from bench.store import Store
@@ -43,7 +43,7 @@ def describe(effective: Effective, chosen: Selection | None, progress: Progress)
 def _generation(work: Work, store: Store | None, force: bool) -> str:
     rows = []
     for run in [*work.before, *work.plans]:
-        missing = todo(store, run, force) if store is not None else list(run.items)
+        missing = todo(store, run, force)
         rows.append(
             {
                 "run": run.record.id,
@@ -53,24 +53,27 @@ def _generation(work: Work, store: Store | None, force: bool) -> str:
                 "clips": f"{len(run.items)}/{run.record.n_split}",
                 "stored": len(run.items) - len(missing),
                 "to do": len(missing),
-                "no input": sum(item.staging is None for item in run.items),
+                "no input": _without_input(run),
                 "est. s": f"{len(missing) * _seconds_per_clip(store, run):.0f}",
             }
         )
     return "generate\n" + render_table(rows)
 
 
+def _without_input(run: RunPlan) -> str:
+    count = sum(item.staging is None for item in run.items)
+    return f"{count} wait for tts" if count and run.record.audio.startswith("tts") else str(count)
+
+
 def _seconds_per_clip(store: Store | None, run: RunPlan) -> float:
-    if store is None:
-        return GENERATE_S
-    measured = [output.seconds for output in store.outputs(run.record.id).values() if output.status == "ok"]
+    measured = [output.seconds for output in stored_outputs(store, run.record.id).values() if output.status == "ok"]
     return sum(measured) / len(measured) if measured else GENERATE_S
 
 
 def _scoring(work: Work, store: Store | None, chosen: Selection, force: bool) -> str:
     rows = []
     for run in work.plans:
-        outputs = store.outputs(run.record.id) if store is not None else {}
+        outputs = stored_outputs(store, run.record.id)
         for protocol in applicable(chosen, run):
             done = 0 if store is None or force else _scored(store, run, protocol)
             known = sum(item.clip.id in outputs and outputs[item.clip.id].status == "ok" for item in run.items)
@@ -90,7 +93,7 @@ def _scoring(work: Work, store: Store | None, chosen: Selection, force: bool) ->
 
 
 def _scored(store: Store, run: RunPlan, protocol: Protocol) -> int:
-    outputs = store.outputs(run.record.id)
+    outputs = stored_outputs(store, run.record.id)
     keys = [
         score_key(protocol, run, item, outputs[item.clip.id])
         for item in run.items

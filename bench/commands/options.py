@@ -40,7 +40,7 @@ def progress() -> Progress:
     """A progress reporter for stderr."""
     from bench.progress import Progress
 
-    return Progress(quiet=_output.quiet, colour=_output.colour)
+    return Progress(quiet=_output.quiet, colour=_output.colour, verbose=_output.verbose)
 
 
 def complete(group: str) -> Any:

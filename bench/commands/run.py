@@ -107,6 +107,9 @@ def _work(given: dict[str, Any], *, generating: bool, scoring: bool) -> int:
         return _dry_run(effective, chosen)
     from bench import work
 
+    work.named_systems(settings)  # a slip of the pen leaves no empty store behind
+    if not generating:
+        Store.open(settings.out, write=False).close()
     progress = o.progress()
     with Store.open(settings.out) as store:
         done, made, scored = work.execute(effective, store, progress, chosen, generating)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.api import (
+    FPS,
     MADE,
     TASKS,
     Audio,
@@ -132,12 +133,20 @@ def _video(source: Source, task: Task, n_frames: int | None, like: Source | None
     from bench import media
     from bench.systems.baselines.pictures import fit_length, fit_size, size_of
 
-    if task != "a2v" and _is_whole(source):
+    if _is_whole(source) and (task != "a2v" or (like is None and _has_length(source, n_frames))):
         return source.path
     frames = media.decode_video(source).frames
     if like is not None and task == "a2v":
         frames = fit_size(frames, size_of(like))
     return fit_length(frames, n_frames if task == "a2v" else None)
+
+
+def _has_length(source: Source, n_frames: int | None) -> bool:
+    """Whether the file's header tells that it need not be cut: then nothing of it is held in memory."""
+    from bench import media
+
+    known = media.probe(source.path)
+    return known.fps == FPS and known.frames == n_frames
 
 
 def _audio(source: Source) -> Audio | Path:

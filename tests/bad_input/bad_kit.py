@@ -58,7 +58,6 @@ class Bench:
         said = self._capsys.readouterr()
         assert "Traceback (most recent call last)" not in said.out + said.err, said.err
         assert "internal error" not in said.err, said.err
-        __import__("pathlib").Path("/tmp/hb/dump.txt").open("a").write(f"{words} -> {code}\n{said.err}\n")
         return Told(code, said.out, said.err)
 
     def run(self, *arguments: str | Path, workers: int = 0) -> Told:

@@ -1,8 +1,9 @@
-"""Broken and extreme media: the clip gets a typed failure (or its right value), the others theirs, nobody is missing."""
+"""Broken and extreme media: the clip gets a typed failure or its right value, the others theirs, nobody is missing."""
 
 from __future__ import annotations
 
 import shutil
+import tracemalloc
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -179,3 +180,19 @@ def test_bad_media(name: str, bench: Bench, tree: Path) -> None:
     assert bench.run(*arguments, "--strict").code == (1 if failed else 0)
     assert bench.kept(old) == before, "what was stored before stays"
     assert leftovers(bench.store) == []
+
+
+def test_4k_is_generated_in_bounded_memory(bench: Bench, tree: Path) -> None:
+    frames = 20
+    still = np.broadcast_to(picture(0, 1, (2160, 3840)), (frames, 2160, 3840, 3))
+    film_only(tree / f"{BAD}.mp4", still)
+    arguments = ("-s", "ground-truth", "--data-root", tree, "--task", "a2v", "--workers", "0", "--clips", "zed/*")
+    tracemalloc.start()
+    try:
+        assert bench("generate", "-q", "-d", "folder", *arguments).code == 0
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    (row,) = bench.outputs("ground-truth", "a2v").values()
+    assert (row.status, row.n_frames) == ("ok", frames)
+    assert peak < 0.7 * still.nbytes, f"{peak / 2**20:.0f} MiB: pieces of it, never the whole clip"

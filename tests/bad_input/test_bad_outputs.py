@@ -1,4 +1,4 @@
-"""Finished outputs of somebody else that are broken (``outputs:DIR``), and files in the store that were tampered with."""
+"""Finished outputs of somebody else that are broken (``outputs:DIR``)."""
 
 from __future__ import annotations
 

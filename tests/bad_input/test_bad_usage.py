@@ -78,7 +78,10 @@ SETTINGS: dict[str, tuple[list[str], list[str]]] = {
     "data root of lrs3": (["-d", "lrs3", "--data-root", "absent"], ["absent", "'lrs3'", "Expected:"]),
     "data root of cinepile": (["-d", "cinepile", "--data-root", "absent"], ["absent", "'cinepile'", "Expected:"]),
     "data root without clips": (["--data-root", "empty"], ["no folder data in empty", "Expected:"]),
-    "data root that is a text": (["--data-root", "file.txt"], ["the data root file.txt of 'folder' is a file", "--data-root"]),
+    "data root that is a text": (
+        ["--data-root", "file.txt"],
+        ["the data root file.txt of 'folder' is a file", "--data-root"],
+    ),
     "data root of lrs3 that is a text": (["-d", "lrs3", "--data-root", "file.txt"], ["'lrs3' is a file", "Expected:"]),
     "data root of another layout": (["-d", "lrs3", "--data-root", "empty"], ["no lrs3 data in", "Expected:"]),
     "settings file": (["--config", "absent.yaml"], ["absent.yaml: no such file"]),
@@ -117,6 +120,13 @@ def test_wrong_settings_change_nothing(name: str, bench: Bench, good: Path, tmp_
     assert told.err.startswith("bench: ") and "\n  " in told.err, "message and hint"
     assert not [part for part in expected if part not in told.err], told.err
     assert bench.state() == before
+
+
+@pytest.mark.parametrize("name", ["system", "dataset", "metric family", "task", "engine", "setting of a system"])
+def test_a_slip_leaves_no_empty_store(name: str, bench: Bench, good: Path, tmp_path: Path) -> None:
+    arguments = merged([*GOOD_RUN, "--data-root", str(good)], SETTINGS[name][0])
+    assert bench(*arguments, out=tmp_path / "elsewhere").code == 2
+    assert not (tmp_path / "elsewhere").exists()
 
 
 def merged(base: list[str], extra: list[str]) -> list[str]:

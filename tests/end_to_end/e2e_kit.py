@@ -161,9 +161,7 @@ def assert_nobody_is_left(mark: str, limit_s: float = 10.0) -> None:
 
 def noted(notes: Path) -> Counter[str]:
     """How often each unit was executed; a line that is just being written does not count."""
-    return Counter(
-        line for file in notes.glob("*.txt") for line in file.read_text().split("\n")[:-1] if line.strip()
-    )
+    return Counter(line for file in notes.glob("*.txt") for line in file.read_text().split("\n")[:-1] if line.strip())
 
 
 needs_proc = pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="finds processes through /proc")

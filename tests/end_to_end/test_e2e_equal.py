@@ -84,9 +84,7 @@ def assert_equal_but_for_the_order_of_runs(store: Path, whole: Results) -> None:
 
 
 @pytest.mark.parametrize(("workers", "batch"), [(0, 1), (0, 3), (1, 8), (2, 1), (2, 3)])
-def test_workers_and_batches_do_not_show(
-    workers: int, batch: int, talks: Path, tmp_path: Path, whole: Results
-) -> None:
+def test_workers_and_batches_do_not_show(workers: int, batch: int, talks: Path, tmp_path: Path, whole: Results) -> None:
     run(talks, tmp_path / "store", "--workers", workers, "--batch-size", batch)
     assert results(tmp_path / "store") == whole
 
@@ -232,9 +230,7 @@ def test_a_changed_input_is_noticed_and_scored_again(
     assert [clip for clip in hashes[0] if hashes[0][clip] != hashes[1][clip]] == ["speaker1/clip2"]
 
 
-def test_a_file_that_goes_or_comes_is_noticed(
-    talks: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_file_that_goes_or_comes_is_noticed(talks: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     changed = tmp_path / "talks"
     shutil.copytree(talks, changed)
     lines = [indexed(changed, capsys)]

@@ -164,7 +164,9 @@ def test_a_driver_that_is_killed_at_many_times_goes_on(
     kill_after([rng.random() * undisturbed.seconds * 1.1 for _ in range(4)], talks, tmp_path, undisturbed)
 
 
-def kill_workers(talks: Path, folder: Path, cache: Path, undisturbed: Undisturbed, points: list[int], seed: int) -> None:
+def kill_workers(
+    talks: Path, folder: Path, cache: Path, undisturbed: Undisturbed, points: list[int], seed: int
+) -> None:
     """SIGKILL for a worker when so many executions are noted; the driver goes on without being told."""
     rng = random.Random(seed)
     driver = launch(talks, folder, cache)
@@ -224,3 +226,16 @@ def test_an_interrupted_command_says_how_to_go_on(
     code, _, err = launch(talks, tmp_path, cache).finish()
     assert code == 0, err
     check(tmp_path, undisturbed, 2, 0)
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_before_any_work_is_told_in_the_same_way(how: signal.Signals, talks: Path, tmp_path: Path) -> None:
+    driver = launch(talks, tmp_path, tmp_path / "cache")
+    end = time.monotonic() + 20
+    while not (tmp_path / "store").exists() and time.monotonic() < end:
+        time.sleep(0.002)
+    driver.process.send_signal(how)
+    code, out, err = driver.finish(20)
+    assert (code, out) == (130, "") and GO_ON in err and "Traceback" not in err, err
+    assert_nobody_is_left(str(tmp_path))
+    assert not noted(tmp_path / "notes")

@@ -246,3 +246,12 @@ class LongVideo(Video):
 
     name = "returns-too-long"
     shape = (24, 64, 64, 3)
+
+
+class HangsAlways(Toy):
+    """Never answers."""
+
+    name = "hangs-always"
+
+    def generate(self, requests: Sequence[Request]) -> Any:
+        _sleep()
