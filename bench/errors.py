@@ -103,4 +103,5 @@ def blaming(what: str, kind: type[BenchError] = DataError) -> Iterator[None]:
     except BenchError:
         raise
     except (Exception, SystemExit) as error:
-        raise kind(f"{what}: {in_words(error)}", "a defect of that plug-in: --debug shows the trace.") from error
+        remedy = "check that path and the rights to it" if isinstance(error, OSError) else "a defect of that plug-in"
+        raise kind(f"{what}: {in_words(error)}", f"{remedy}: --debug shows the trace.") from error

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
@@ -108,41 +108,31 @@ def make_run(
     environment: Mapping[str, Any],
 ) -> RunPlan:
     """The run record (with its id) and one item per selected clip that the pairing names."""
-    condition = replace(condition, pairing=inputs.pairing if condition.pairing else "")
-    first = split[0]
-    identity = {
+    shared: dict[str, Any] = {
         "system": spec.label,
         "version": system.version,
         "weights": dict(weights),
-        "settings": {k: v for k, v in spec.settings.items() if k not in system.local_settings},
-        "fingerprint": system.fingerprint(),
         "dtype": dtype,
-        "dataset": first.dataset,
+        "dataset": split[0].dataset,
         "dataset_sha256": dataset_sha256,
-        "split": first.split,
+        "split": split[0].split,
         "task": task,
-        "pairing": condition.pairing,
+        "pairing": inputs.pairing if condition.pairing else "",
         "audio": condition.audio,
-        "tts_run": inputs.tts_run,
         "reference": condition.reference,
         "seed": seed,
     }
+    hashed = {
+        **shared,
+        "settings": {k: v for k, v in spec.settings.items() if k not in system.local_settings},
+        "fingerprint": system.fingerprint(),
+        "tts_run": inputs.tts_run,
+    }
     record = RunRecord(
-        id=_hash(identity)[:16],
-        system=spec.label,
-        version=system.version,
+        id=_hash(hashed)[:16],
+        **shared,
         tier=system.tier,
-        dataset=first.dataset,
-        split=first.split,
-        task=task,
-        pairing=condition.pairing,
-        audio=condition.audio,
-        reference=condition.reference,
-        seed=seed,
-        dtype=dtype,
         settings=dict(spec.settings),
-        weights=dict(weights),
-        dataset_sha256=dataset_sha256,
         config=dict(config),
         environment=dict(environment),
         n_split=len(inputs.partner),

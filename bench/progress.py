@@ -47,7 +47,8 @@ class _Counter:
             return
         elapsed = time.monotonic() - self.start
         left = elapsed / self.done * (self.total - self.done) if self.done else 0.0
-        tail = f"{elapsed:.0f} s" if self.done == self.total else f"{left:.0f} s left"
+        known = self.done * 50 >= self.total  # the first units wait for models to load: no estimate from them
+        tail = f"{elapsed:.0f} s" if self.done == self.total or not known else f"{left:.0f} s left"
         self.stream.write(f"{self.label}: {self.text()}, {tail}\n")
         self.stream.flush()
 
@@ -64,7 +65,7 @@ class _RichBar(_Counter):
 
 
 class Progress:
-    """Where stages report. ``quiet`` shows nothing, ``verbose`` every failure; without ``colour`` bars are plain lines."""
+    """Where stages report. ``quiet``: nothing, ``verbose``: every failure; no ``colour``: plain lines."""
 
     def __init__(
         self, quiet: bool = False, colour: bool = True, stream: TextIO | None = None, verbose: bool = False

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from bench import registry
 from bench.contracts import Metric
 from bench.errors import UsageError, did_you_mean
-from bench.records import Protocol
+from bench.records import Protocol, Task
 
 LIST_COMMAND = "bench list metrics"
 
@@ -106,6 +106,13 @@ class Selection:
         for pid, entry in self.entries.items():
             found.setdefault(entry.metric, []).append(pid)
         return found
+
+    def judging(self, task: Task, protocol_ids: Iterable[str]) -> list[str]:
+        """Those of ``protocol_ids`` that were chosen and judge what ``task`` makes.
+
+        Scores are shared by content, so that a run finds scores of other tasks' outputs too.
+        """
+        return [pid for pid in protocol_ids if pid in self.entries and self.get(pid).applies_to(task)]
 
     def get(self, protocol_id: str) -> Protocol:
         """A chosen protocol."""

@@ -8,12 +8,11 @@ from typing import Any
 
 from bench.contracts import Engine
 from bench.errors import UsageError, printable
-from bench.generate import Tally
+from bench.generate import How, Tally
 from bench.plan import Item, RunPlan
 from bench.progress import Progress
 from bench.protocols import Selection, weights_sha256
 from bench.records import Failure, Job, Outcome, Protocol, Score, Source, Unit
-from bench.schedule import run as schedule
 from bench.score_worker import ScorePayload, ScoreSetup
 from bench.store import Store
 from bench.store_records import OutputRecord, ScoreKey, ScoreRecord, cost_reference
@@ -21,54 +20,86 @@ from bench.store_records import OutputRecord, ScoreKey, ScoreRecord, cost_refere
 
 @dataclass(frozen=True)
 class _Pending:
+    name: str  # for people
     output_sha256: str
     reference_sha256: Mapping[str, str]  # by protocol
 
 
 def score(
-    store: Store,
-    plans: Sequence[RunPlan],
-    selection: Selection,
-    engine: Engine,
-    *,
-    device: str,
-    batch_size: int,
-    attempts: int,
-    timeout_s: float,
-    force: bool,
-    progress: Progress,
+    store: Store, plans: Sequence[RunPlan], selection: Selection, engine: Engine, how: How, progress: Progress
 ) -> Tally:
     """Score every stored output of ``plans`` under every selected protocol that applies and is missing."""
-    tally = Tally()
-    units: list[Unit] = []
-    pending: dict[str, _Pending] = {}
-    claimed: set[ScoreKey] = set()  # equal outputs of equal clips are scored once
+    work = _Work(store, selection, how, progress)
     for plan in plans:
-        protocols = applicable(selection, plan)
-        store.add_run_protocols(plan.record.id, [p.id for p in protocols])
-        outputs = store.outputs(plan.record.id)
-        states = {} if force else _states(store, plan, outputs, protocols)
+        work.add(plan)
+    if not work.units:
+        return work.tally
+    job = Job("bench.score_worker:worker", ScoreSetup(selection.by_metric(), how.device))
+    with progress.stage("score", work.total, work.tally.resumed) as bar:
+        for outcome in how.outcomes(engine, job, work.units):
+            for record in work.store_outcome(outcome):
+                bar.advance(record.status == "ok")
+    return work.tally
+
+
+class _Work:
+    """The units of a stage and what became of them."""
+
+    def __init__(self, store: Store, selection: Selection, how: How, progress: Progress) -> None:
+        self.store, self.selection, self.how, self.progress = store, selection, how, progress
+        self.tally = Tally()
+        self.units: list[Unit] = []
+        self._pending: dict[str, _Pending] = {}
+        self._claimed: set[ScoreKey] = set()  # equal outputs of equal clips are scored once
+
+    @property
+    def total(self) -> int:
+        """Scores to be made."""
+        return sum(len(pending.reference_sha256) for pending in self._pending.values())
+
+    def add(self, plan: RunPlan) -> None:
+        """Units for what a plan's outputs lack."""
+        protocols = applicable(self.selection, plan)
+        self.store.add_run_protocols(plan.record.id, [p.id for p in protocols])
+        outputs = self.store.outputs(plan.record.id)
+        states = {} if self.how.force else _states(self.store, plan, outputs, protocols)
         for item in plan.items:
             output = outputs.get(item.clip.id)
             if output is None or output.status != "ok":
                 continue
             keys = {p.id: score_key(p, plan, item, output) for p in protocols}
-            asked = [pid for pid, key in keys.items() if states.get(key) not in {"ok", "failed"} and key not in claimed]
-            claimed |= {keys[pid] for pid in asked}
-            tally.resumed += len(keys) - len(asked)
+            asked = [
+                p for p, key in keys.items() if states.get(key) not in {"ok", "failed"} and key not in self._claimed
+            ]
+            self._claimed |= {keys[pid] for pid in asked}
+            self.tally.resumed += len(keys) - len(asked)
             if asked:
-                unit = _unit(store, plan, item, output, asked)
-                units.append(unit)
-                pending[unit.key] = _Pending(output.sha256 or "", {p: keys[p].reference_sha256 for p in asked})
-    if not units:
-        return tally
-    job = Job("bench.score_worker:worker", ScoreSetup(selection.by_metric(), device))
-    total = sum(len(p.reference_sha256) for p in pending.values())
-    with progress.stage("score", total, tally.resumed) as bar:
-        for outcome in schedule(engine, job, units, batch_size=batch_size, attempts=attempts, timeout_s=timeout_s):
-            for record in _store_outcome(store, outcome, pending[outcome.key], selection, tally, force):
-                bar.advance(record.status == "ok")
-    return tally
+                unit = _unit(self.store, plan, item, output, asked)
+                self.units.append(unit)
+                references = {p: keys[p].reference_sha256 for p in asked}
+                name = f"{plan.record.system} {plan.record.task} {item.clip.id}"
+                self._pending[unit.key] = _Pending(name, output.sha256 or "", references)
+
+    def store_outcome(self, outcome: Outcome) -> list[ScoreRecord]:
+        """Keep the scores and failures of a unit, and the new features of its truth."""
+        pending = self._pending[outcome.key]
+        records = []
+        for pid, reference in pending.reference_sha256.items():
+            result, seconds, final, versions = _result(outcome, pid)
+            protocol = self.selection.get(pid)
+            records.append(_record(protocol, pending.output_sha256, reference, result, seconds, final, versions))
+            if isinstance(result, Failure):
+                self.progress.detail(f"{pending.name} {pid}: {result.kind}: {result.detail}")
+        if outcome.status == "ok":
+            for media_sha, features in outcome.record.features.items():
+                for key, arrays in features.items():
+                    self.store.put_features(media_sha, key, arrays)
+        added = self.store.add_scores(records, replace=self.how.force)
+        self.tally.conflicts += sum(what == "conflict" for what in added)
+        self.tally.done += sum(record.status == "ok" for record in records)
+        self.tally.failed += sum(record.status == "failed" for record in records)
+        self.tally.lost += outcome.status == "lost"
+        return records
 
 
 def generated_only(store: Store, plans: Sequence[RunPlan]) -> tuple[list[RunPlan], list[str]]:
@@ -139,25 +170,6 @@ def _unit(store: Store, plan: RunPlan, item: Item, output: OutputRecord, asked: 
     )
     # outputs of one clip share a batch, and so the decoded truth
     return Unit(f"{plan.record.id}/{item.clip.id}", payload, item.clip.duration_s, item.reference.sha256)
-
-
-def _store_outcome(
-    store: Store, outcome: Outcome, pending: _Pending, selection: Selection, tally: Tally, force: bool
-) -> list[ScoreRecord]:
-    records = []
-    for pid, reference in pending.reference_sha256.items():
-        result, seconds, final, versions = _result(outcome, pid)
-        records.append(_record(selection.get(pid), pending.output_sha256, reference, result, seconds, final, versions))
-    if outcome.status == "ok":
-        for media_sha, features in outcome.record.features.items():
-            for key, arrays in features.items():
-                store.put_features(media_sha, key, arrays)
-    added = store.add_scores(records, replace=force)
-    tally.conflicts += sum(what == "conflict" for what in added)
-    tally.done += sum(record.status == "ok" for record in records)
-    tally.failed += sum(record.status == "failed" for record in records)
-    tally.lost += outcome.status == "lost"
-    return records
 
 
 def _result(outcome: Outcome, pid: str) -> tuple[Score | Failure, float, bool, Mapping[str, str]]:

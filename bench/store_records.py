@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from bench.records import Array
+    from bench.records import Array, Task
 
 Status = Literal["ok", "failed"]
 Added = Literal["new", "duplicate", "conflict"]
@@ -36,7 +36,7 @@ class RunRecord:
     tier: str
     dataset: str
     split: str
-    task: str
+    task: Task
     pairing: str = "matched"
     audio: str = "real"
     reference: str = "none"

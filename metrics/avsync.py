@@ -29,7 +29,7 @@ MOUTH_ENVELOPE = Protocol(
         Value("avs_corr", "AVS-corr", "higher", "correlation", low=-1.0, high=1.0),
         Value("avs_conf", "AVS-conf", "higher", "correlation", low=0.0, high=2.0, headline=False),
         Value("avs_offset", "AVS-offset", "zero", "frames", low=-15.0, high=15.0, headline=False, digits=2),
-        Value("avs_corr0", "AVS-corr0", "higher", "correlation", low=-1.0, high=1.0, headline=False),
+        Value("avs_corr0", "AVS-corr0", "higher", "correlation", low=-1.0, high=1.0),
     ),
     judges=ANY_STREAM,
     judges_either=True,

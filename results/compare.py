@@ -16,7 +16,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.api import Unscorable, UsageError
+from bench.api import Unscorable, UsageError, did_you_mean
 from bench.protocols import Selection, select
 from bench.results.labels import tell_apart
 from bench.results.leaderboard import SLOW_FAMILIES, statistic
@@ -113,7 +113,7 @@ def resolve(store: Store, first: str, second: str, **filters: str | None) -> lis
 
 def _runs(store: Store, name: str, filters: Mapping[str, str | None]) -> dict[Group, RunRecord]:
     wanted = {key: value for key, value in filters.items() if value is not None}
-    found = store.runs(system=name, **wanted) or [store.run(name)]
+    found = store.runs(system=name, **wanted) or [_one(store, name, wanted)]
     by_group: dict[Group, RunRecord] = {}
     for run in found:
         group = Group(run.dataset, run.split, run.task, run.pairing, run.audio, run.reference)
@@ -124,6 +124,18 @@ def _runs(store: Store, name: str, filters: Mapping[str, str | None]) -> dict[Gr
             )
         by_group[group] = run
     return by_group
+
+
+def _one(store: Store, name: str, wanted: Mapping[str, str]) -> RunRecord:
+    """The run whose id begins with ``name``, which no run under ``wanted`` has as its system."""
+    runs = store.runs()
+    systems = {run.system for run in runs}
+    if name in systems:
+        chosen = ", ".join(f"{key} {value}" for key, value in wanted.items())
+        raise UsageError(f"system {name!r} has no run here with {chosen}", "`bench runs list` lists all.")
+    if not any(run.id.startswith(name) for run in runs):
+        raise UsageError(f"{name!r} is no system and no run here", did_you_mean(name, systems, "bench runs list"))
+    return store.run(name)
 
 
 @dataclass(frozen=True)
@@ -150,7 +162,7 @@ def compare(
             "a paired comparison needs the same clips, pairing and audio.",
         )
     selection = select(metrics, runnable=False)
-    shared = set(store.protocols(first.id)) & set(store.protocols(second.id)) & set(selection.entries)
+    shared = set.intersection(*(set(selection.judging(r.task, store.protocols(r.id))) for r in (first, second)))
     if not shared:
         raise UsageError("the two runs have no scored protocol in common", "`bench score` both under the same ones.")
     measured: list[_Measured] = []

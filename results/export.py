@@ -62,9 +62,8 @@ def records(store: Store, runs: Sequence[RunRecord], metrics: Sequence[str] | st
     for run in runs:
         clips = store.run_clips(run.id)
         outputs = store.outputs(run.id)
-        for pid in sorted(store.protocols(run.id)):
-            if pid in selection.entries:
-                yield from _protocol(store, run, selection, pid, clips, outputs)
+        for pid in selection.judging(run.task, sorted(store.protocols(run.id))):
+            yield from _protocol(store, run, selection, pid, clips, outputs)
 
 
 def _protocol(

@@ -140,9 +140,7 @@ class _Builder:
         """All values of the selected protocols of a run."""
         found: list[_Measured] = []
         codes: Codes | None = None
-        for pid in self._store.protocols(run.id):
-            if pid not in self._selection.entries:
-                continue
+        for pid in self._selection.judging(run.task, self._store.protocols(run.id)):
             protocol = self._selection.get(pid)
             column = self._store.scores(run.id, pid, reference_is_run="cost" in protocol.needs)
             if codes is None:  # the clips of a run are the same for all of its protocols

@@ -30,7 +30,7 @@ def register(app: typer.Typer) -> None:
 
 
 def _open(name: str, data_root: Path | None) -> Dataset:
-    from bench.work import open_dataset
+    from bench.planning import open_dataset
 
     return open_dataset(name, data_root)
 
@@ -50,7 +50,7 @@ def _make(
     if name != "demo":
         raise UsageError(f"bench cannot make {name!r}", "demo is the only data set that is made; others are yours.")
     from bench.datasets.demo.make import make_corpus
-    from bench.work import open_dataset
+    from bench.planning import open_dataset
 
     dataset = open_dataset("demo", data_root)
     if dataset.root is None:
@@ -103,7 +103,7 @@ def _writing(target: Path) -> Iterator[None]:
 def _index(
     name: Name, split: o.SplitOption = None, data_root: o.DataRootOption = None, plugin: o.PluginOption = None
 ) -> None:
-    from bench.work import list_clips
+    from bench.planning import list_clips
 
     o.load_plugins(plugin)
     dataset = _open(name, data_root)

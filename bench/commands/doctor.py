@@ -75,7 +75,7 @@ def _protocols() -> list[dict[str, str]]:
 
 
 def _dataset(name: str) -> dict[str, str]:
-    from bench.work import open_dataset
+    from bench.planning import open_dataset
 
     try:
         dataset = open_dataset(name, None)

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 from bench.commands.catalogue import render_table
 from bench.errors import BenchError
 from bench.generate import stored_outputs, todo
+from bench.planning import Work, plan
 from bench.protocols import Selection
 from bench.score import applicable, score_key
 from bench.store import Store
-from bench.work import Work, plan
 
 if TYPE_CHECKING:
     from bench.config import Effective

@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from bench.config import Effective
     from bench.generate import Tally
     from bench.plan import RunPlan
+    from bench.planning import Work
     from bench.protocols import Selection
     from bench.store import Store
-    from bench.work import Work
 
 _EXAMPLES = """
 Examples:
@@ -105,9 +105,9 @@ def _work(given: dict[str, Any], *, generating: bool, scoring: bool) -> int:
     chosen = protocols.select(settings.metrics) if scoring else None
     if settings.dry_run:
         return _dry_run(effective, chosen)
-    from bench import work
+    from bench import planning, work
 
-    work.named_systems(settings)  # a slip of the pen leaves no empty store behind
+    planning.named_systems(settings)  # a slip of the pen leaves no empty store behind
     if not generating:
         Store.open(settings.out, write=False).close()
     progress = o.progress()

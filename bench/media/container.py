@@ -46,20 +46,28 @@ def opened(path: Path) -> Iterator[InputContainer]:
 
 
 def video_stream(container: InputContainer) -> Any | None:
-    """The moving picture, decoded by one thread (workers are processes); cover art does not count."""
+    """The moving picture, decoded by one thread (workers are processes); cover art does not count.
+
+    Raises :class:`Unscorable` ``decode_error`` where nothing can decode it, as :func:`audio_stream`.
+    """
     for stream in container.streams.video:
         if not stream.disposition & av.stream.Disposition.attached_pic:
-            stream.codec_context.thread_count = 1
-            return stream
+            return _decodable(container, stream)
     return None
 
 
 def audio_stream(container: InputContainer) -> Any | None:
     """The first sound track, or ``None``."""
     for stream in container.streams.audio:
-        stream.codec_context.thread_count = 1
-        return stream
+        return _decodable(container, stream)
     return None
+
+
+def _decodable(container: InputContainer, stream: Any) -> Any:
+    if stream.codec_context is None:  # a damaged header, or a codec that FFmpeg does not know
+        raise Unscorable("decode_error", f"{Path(container.name).name}: no decoder for the {stream.type} stream")
+    stream.codec_context.thread_count = 1
+    return stream
 
 
 class Wholeness:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -32,6 +34,11 @@ SETTINGS: dict[str, tuple[list[str], list[str]]] = {
     ),
     "pairing of a task without": (["--pairing", "cross"], ["--pairing cross", "task vts"]),
     "pairing file": (["--task", "a2v", "--pairing", "absent.txt"], ["--pairing 'absent.txt' is neither", "matched"]),
+    "pairing list": (
+        ["--task", "a2v", "--pairing", "pairs.txt"],
+        ["pairs.txt: 2 errors", "line 1: expected two ids", "line 2: unknown clip 'zoe'"],
+    ),
+    "reference list": (["--reference", "file.txt"], ["references file.txt: 1 error", "line 1: expected an id, a tab"]),
     "pairing folder": (["--task", "a2v", "--pairing", "."], ["--pairing '.' is neither"]),
     "audio": (["--audio", "syntetic"], ["audio = 'syntetic'", "real", "tts"]),
     "audio of a task without": (["--audio", "tts"], ["--audio tts", "choose --task a2v"]),
@@ -72,6 +79,10 @@ SETTINGS: dict[str, tuple[list[str], list[str]]] = {
     "gateway": (["-s", "gateway:wav2lop"], ["wav2lop", "wav2lip"]),
     "argument of a system without": (["-s", "espeak:f2", "--task", "tts"], ["espeak takes no argument after a colon"]),
     "two outputs of one name": (["-s", "outputs:GOOD=mine,outputs:.=mine"], ["two systems", "'outputs:mine'"]),
+    "class in two plug-ins": (
+        ["--plugin", str(PLUGINS / "bad_metrics.py"), "--plugin", "again.py"],
+        ["again.py: metrics/m-raises is defined by", "rename one"],
+    ),
     "no system": (["-s", ","], ["no system is named", "--system NAME"]),
     "data root": (["--data-root", "absent"], ["the data root absent", "does not exist", "--data-root"]),
     "data root of lrs2": (["-d", "lrs2", "--data-root", "absent"], ["absent", "'lrs2'", "Expected:"]),
@@ -112,6 +123,8 @@ def test_wrong_settings_change_nothing(name: str, bench: Bench, good: Path, tmp_
     (tmp_path / "empty").mkdir()
     (tmp_path / "file.txt").write_text("no data\n")
     (tmp_path / "broken.py").write_text("def f(:\n")
+    (tmp_path / "pairs.txt").write_text("ann/one ann/two\nzoe\tann/one\n")
+    (tmp_path / "again.py").write_bytes((PLUGINS / "bad_metrics.py").read_bytes())
     before = bench.state()
     arguments, expected = SETTINGS[name]
     arguments = [word.replace("GOOD", str(good)) for word in arguments]
@@ -198,3 +211,23 @@ def test_a_wrong_variable_is_named(bench: Bench, good: Path, monkeypatch: pytest
     told = bench(*GOOD_RUN, "--data-root", good)
     assert told.code == 2 and "environment BENCH_LIMIT: limit = 'many'" in told.err
     assert bench.state() == before
+
+
+def test_what_is_named_twice_is_done_once(bench: Bench, good: Path) -> None:
+    twice = ("-s", "ground-truth,ground-truth", "-d", "folder,folder", "--task", "vts,vts", "--metrics", "duration")
+    before = bench.state().media
+    assert bench("run", "-q", *twice, "--data-root", good, "--workers", "0").code == 0
+    assert len(bench.run_ids()) == 1 and bench.state().media == before
+
+
+def test_a_path_that_no_file_system_can_hold(bench: Bench) -> None:
+    before = bench.state()
+    told = bench.run("-s", "ground-truth", "--data-root", "x" * 5000, "--task", "vts", "--metrics", "duration")
+    assert told.code == 1 and "File name too long" in told.err and "check that path" in told.err
+    assert bench.state() == before
+
+
+def test_a_reader_that_goes_away_is_no_error() -> None:
+    bench = f"{sys.executable} -m bench list | head -c 1"
+    told = subprocess.run(["/bin/sh", "-c", bench], capture_output=True, text=True, check=False)
+    assert told.stdout and not told.stderr

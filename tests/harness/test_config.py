@@ -8,7 +8,7 @@ import pytest
 
 from bench.config import effective
 from bench.errors import UsageError
-from bench.work import open_dataset
+from bench.planning import open_dataset
 
 
 def written(folder: Path, text: str) -> Path:

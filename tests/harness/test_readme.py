@@ -12,10 +12,10 @@ import pytest
 
 from bench import cli
 from bench.datasets.demo.make import make_corpus
-from bench.work import open_dataset
+from bench.planning import open_dataset
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "datasets"))
-from trees import make_tree  # noqa: E402
+from trees import make_tree
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -28,7 +28,7 @@ class Shot:
 
 def demo_clips() -> list[Clip]:
     """The test split of the demo corpus in the cache; empty where it has not been made."""
-    from bench.work import open_dataset
+    from bench.planning import open_dataset
 
     try:
         return open_dataset("demo", None).clips("test")

@@ -24,7 +24,7 @@ from speed_media import Shot, demo_clips, shots, write_clip
 from bench import registry
 from bench.conditions import condition_for
 from bench.engines.local import LocalEngine
-from bench.generate import generate
+from bench.generate import How, generate
 from bench.media import write_audio, write_video
 from bench.plan import gather_inputs, make_run
 from bench.progress import Progress
@@ -123,18 +123,7 @@ def _harness(root: Path, task: Task, clips: Sequence[Clip], workers: int, media:
     facts = SimpleNamespace(dataset_sha256="d", seed=0, dtype="float32", weights={}, config={}, environment={})
     plan = make_run(spec, spec.build(), clips, clips, task, condition, inputs, **vars(facts))
     with Store.open(root) as store, LocalEngine(workers, plugins=[PLUGIN]) as engine:
-        tally = generate(
-            store,
-            [plan],
-            engine,
-            device="cpu",
-            dtype="float32",
-            batch_size=1,
-            attempts=1,
-            timeout_s=600.0,
-            force=False,
-            progress=Progress(quiet=True),
-        )
+        tally = generate(store, [plan], engine, How(batch_size=1, attempts=1), Progress(quiet=True))
     if tally.done != len(clips):
         raise RuntimeError(f"{tally.done} of {len(clips)} clips were generated; {tally.failed} failed")
     shutil.rmtree(root)

@@ -1,0 +1,306 @@
+"""From the settings of a command to the runs that it means: data sets, clips, conditions, systems."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import bench
+from bench import conditions, pairs, registry, selection
+from bench.config import Effective, RunSettings
+from bench.contracts import Dataset, System
+from bench.engines import get_engine
+from bench.errors import DataError, UsageError, blaming, did_you_mean
+from bench.generate import stored_outputs
+from bench.plan import Inputs, RunPlan, gather_inputs, make_run
+from bench.progress import Progress
+from bench.records import TASKS, Clip, Condition, Source, Task
+from bench.specs import SystemSpec, parse_systems
+from bench.store import Store
+
+
+@dataclass
+class Work:
+    """The plans of one command. ``before`` are runs whose outputs others need (``--audio tts``).
+
+    ``absent`` names what was to be scored and was never generated.
+    """
+
+    plans: list[RunPlan] = field(default_factory=list)
+    before: list[RunPlan] = field(default_factory=list)
+    absent: list[str] = field(default_factory=list)
+    notices: list[str] = field(default_factory=list)
+
+
+def cache_folder() -> Path:
+    """Where indices and the demo corpus are kept: ``$BENCH_CACHE``, else ``bench`` under the user's cache."""
+    chosen = os.environ.get("BENCH_CACHE")
+    if chosen:
+        return Path(chosen)
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "bench"
+
+
+def open_dataset(name: str, data_root: Path | None) -> Dataset:
+    """The dataset of that name over ``data_root``, else over ``$BENCH_DATA``.
+
+    The variable says where the user's data lie, so a data set that is made here does not look there.
+
+    Raises:
+        UsageError: unknown, or its root is absent.
+    """
+    cls: type[Dataset] = registry.get("datasets", name)
+    variable = os.environ.get("BENCH_DATA")
+    if data_root is None and variable and not cls.made_here:
+        data_root = Path(variable)
+    return cls(data_root, cache_folder())
+
+
+def named_systems(settings: RunSettings) -> list[SystemSpec]:
+    """The systems of the settings; all names are known.
+
+    Raises:
+        UsageError: no system, or an unknown system, data set, engine or setting of a system.
+    """
+    if not settings.system:
+        raise UsageError("no system is named", "--system NAME, for example --system ground-truth.")
+    get_engine(settings.engine, workers=0)  # an unknown engine is refused before any work
+    for name in settings.dataset:
+        registry.get("datasets", name)
+    return parse_systems(settings.system, settings.set)
+
+
+def plan(effective: Effective, store: Store | None, progress: Progress) -> Work:
+    """All runs that the settings name.
+
+    ``store`` is needed with ``--audio tts`` alone, whose audio are outputs.
+
+    Raises:
+        UsageError, DataError: before any work, and with what is missing.
+    """
+    settings = effective.settings
+    specs = named_systems(settings)
+    work = Work()
+    for name in dict.fromkeys(settings.dataset):
+        dataset = open_dataset(name, settings.data_root)
+        if dataset.notice:
+            work.notices.append(dataset.notice)
+        _plan_dataset(dataset, specs, effective, store, progress, work)
+    if not work.plans:
+        raise UsageError(
+            "nothing to do: no named system shares a task with the data sets under these options",
+            "`bench list systems` shows the tasks of each.",
+        )
+    return work
+
+
+def _plan_dataset(
+    dataset: Dataset,
+    specs: Sequence[SystemSpec],
+    effective: Effective,
+    store: Store | None,
+    progress: Progress,
+    work: Work,
+) -> None:
+    settings = effective.settings
+    name = _split_name(dataset, settings.split)
+    # what can be refused at once is refused before the index, which may take long
+    built = [(spec, spec.build()) for spec in specs]
+    _refuse_missing(built)
+    pairing, reference = _pairing_name(settings.pairing), _reference_name(settings.reference)
+    wanted = {
+        task: conditions.condition_for(task, pairing, settings.audio, reference)
+        for task in _tasks(dataset, built, settings)
+    }
+    split, sha = list_clips(dataset, name, progress)
+    chosen = selection.select(split, settings.clips, settings.limit)
+    for spec, system in built:
+        work.notices += [f"{spec.label}: {line}" for line in system.preflight([clip.id for clip in chosen])]
+    for task, condition in wanted.items():
+        inputs = _inputs(split, condition, settings)
+        if condition.audio == "tts":
+            condition, inputs = _with_tts(dataset, split, chosen, condition, inputs, effective, sha, store, work)
+        for spec, system in built:
+            if task in system.tasks:
+                made = make_run(
+                    spec,
+                    system,
+                    split,
+                    chosen,
+                    task,
+                    condition,
+                    inputs,
+                    dataset_sha256=sha,
+                    **_common(system, effective),
+                )
+                work.plans.append(made)
+                work.notices += [note for note in made.notes if note not in work.notices]
+
+
+def list_clips(dataset: Dataset, split: str, progress: Progress) -> tuple[list[Clip], str]:
+    """All clips of a split, and the hash of their index.
+
+    Raises:
+        DataError: none, two with one id, or whatever a plug-in raised.
+    """
+    with blaming(f"data set {dataset.name!r}: its clips cannot be listed"):
+        with progress.callback(f"index {dataset.name}") as report:
+            clips = dataset.clips(split, report)
+        if not isinstance(clips, list) or not all(isinstance(clip, Clip) for clip in clips):
+            raise TypeError(f"clips() returned {type(clips).__name__}, not a list of bench.api.Clip")
+        sha = dataset.content_sha256(split) if clips else ""
+    if not clips:
+        raise DataError(f"{dataset.name}/{split} has no clip", f"`bench data check {dataset.name}` says why.")
+    twice = [clip_id for clip_id, count in Counter(clip.id for clip in clips).items() if count > 1]
+    if twice:
+        shown = ", ".join(repr(clip_id) for clip_id in twice[:5])
+        raise DataError(f"{dataset.name}/{split}: {len(twice)} clip ids stand twice: {shown}", "ids must be unique.")
+    return clips, sha
+
+
+def _common(system: System, effective: Effective) -> dict[str, Any]:
+    from bench import weights
+
+    hashes = {w.name: w.sha256 or weights.sha256(weights.verified(w)) for w in system.weights}
+    return {
+        "seed": effective.settings.seed,
+        "dtype": effective.settings.dtype,
+        "weights": hashes,
+        "config": effective.record(),
+        "environment": environment(),
+    }
+
+
+def environment() -> dict[str, str]:
+    """What the numbers were made with; recorded with a run, never hashed."""
+    packages = ("av", "numpy", "scipy", "torch", "opencv-python-headless", "dlib-bin", "scikit-image")
+    found = {"bench": bench.__version__, "python": platform.python_version(), "platform": platform.platform()}
+    for package in packages:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = "absent"
+    return found
+
+
+def _split_name(dataset: Dataset, asked: str | None) -> str:
+    if asked is None:
+        return dataset.default_split
+    if asked not in dataset.splits and not dataset.any_split:
+        raise UsageError(f"{dataset.name} has no split {asked!r}", did_you_mean(asked, dataset.splits))
+    return asked
+
+
+def _pairing_name(pairing: str) -> str:
+    if pairing in {"matched", "cross"}:
+        return pairing
+    if not Path(pairing).is_file():
+        raise UsageError(
+            f"--pairing {pairing!r} is neither a pairing nor a file", did_you_mean(pairing, ["matched", "cross"])
+        )
+    return "file"
+
+
+def _reference_name(reference: str | None) -> str | None:
+    """A path means ``external``."""
+    if reference is None or reference in conditions.REFERENCES:
+        return reference
+    if Path(reference).is_file():
+        return "external"
+    raise UsageError(
+        f"--reference {reference!r} is neither a condition nor a file", did_you_mean(reference, conditions.REFERENCES)
+    )
+
+
+def _tasks(dataset: Dataset, built: Sequence[tuple[SystemSpec, System]], settings: RunSettings) -> list[Task]:
+    shared = [task for task in TASKS if task in dataset.tasks and any(task in system.tasks for _, system in built)]
+    if not settings.task:
+        finished = [spec.label for spec, system in built if system.tier == "external"]
+        if finished:
+            raise UsageError(
+                f"{finished[0]}: say which task these files answer", f"--task, one of {', '.join(shared)}."
+            )
+        return [task for task in shared if conditions.supports(task, settings.pairing, settings.audio)]
+    for spec, system in built:
+        if not set(settings.task) & set(system.tasks):
+            raise UsageError(
+                f"system {spec.label!r} does none of {', '.join(settings.task)}",
+                f"its tasks: {', '.join(system.tasks)}.",
+            )
+    return [task for task in settings.task if task in shared]
+
+
+def _inputs(split: Sequence[Clip], condition: Condition, settings: RunSettings) -> Inputs:
+    external: Mapping[str, Source] | None = None
+    if condition.reference == "external":
+        if settings.reference in {None, "external"}:
+            raise UsageError("--reference external needs a file", "give --reference FILE: `clip id<TAB>path` lines.")
+        external = pairs.read_references(Path(str(settings.reference)), [clip.id for clip in split])
+    pairing = settings.pairing if condition.pairing == "file" else condition.pairing
+    return gather_inputs(split, pairing, condition.reference, external)
+
+
+def _with_tts(
+    dataset: Dataset,
+    split: Sequence[Clip],
+    chosen: Sequence[Clip],
+    condition: Condition,
+    inputs: Inputs,
+    effective: Effective,
+    sha: str,
+    store: Store | None,
+    work: Work,
+) -> tuple[Condition, Inputs]:
+    """Driving audio from a named system's ``tts`` outputs, generated once as a run of its own."""
+    name = str(effective.settings.set.get("tts_system", "espeak"))
+    spec = parse_systems([name], {})[0]
+    system = spec.build()
+    _refuse_missing([(spec, system)])
+    if "tts" not in system.tasks:
+        raise UsageError(f"--set tts_system={name}: it does not do tts", f"its tasks: {', '.join(system.tasks)}.")
+    # what is spoken is the partner's text, so the run covers the partners of the chosen clips
+    spoken = sorted({inputs.partner[clip.id].id for clip in chosen if clip.id in inputs.partner})
+    by_id = {clip.id: clip for clip in split}
+    tts_condition = conditions.condition_for("tts", "matched", "real", None)
+    tts_inputs = gather_inputs(split, "matched", tts_condition.reference, None)
+    run = make_run(
+        spec,
+        system,
+        split,
+        [by_id[clip_id] for clip_id in spoken],
+        "tts",
+        tts_condition,
+        tts_inputs,
+        dataset_sha256=sha,
+        **_common(system, effective),
+    )
+    if run.record.id not in {p.record.id for p in work.before}:
+        work.before.append(run)
+    outputs = stored_outputs(store, run.record.id)
+    audio = {
+        clip.id: Source(store.root / str(outputs[partner.id].audio))
+        for clip in chosen
+        if store is not None
+        and (partner := inputs.partner.get(clip.id)) is not None
+        and partner.id in outputs
+        and outputs[partner.id].status == "ok"
+    }
+    named = Condition(condition.pairing, f"tts:{name}", condition.reference)
+    return named, replace(inputs, tts_audio=audio, tts_run=run.record.id)
+
+
+def _refuse_missing(built: Sequence[tuple[SystemSpec, System]]) -> None:
+    lines: list[str] = []
+    for spec, system in built:
+        with blaming(f"system {spec.label!r} cannot say what it misses", UsageError):
+            lines += [f"{spec.label}: {line}" for line in system.missing()]
+    if lines:
+        raise UsageError(
+            "missing for these systems:\n  " + "\n  ".join(lines), "`bench doctor` says what this machine has."
+        )
