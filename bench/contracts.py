@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from bench.errors import UsageError
 from bench.records import (
     TASKS,
     CheckReport,
@@ -169,6 +170,12 @@ class Dataset(ABC):
     def __init__(self, root: Path | None, cache: Path) -> None:
         self.root = root
         self.cache = cache
+
+    def locate(self) -> Path:
+        """The folder that holds the data. Raises ``UsageError`` where there is none."""
+        if self.root is None or not self.root.is_dir():
+            raise UsageError(f"{self.name}: no such folder: {self.root}", "give --data-root DIR, or set BENCH_DATA.")
+        return self.root
 
     @abstractmethod
     def clips(self, split: str, progress: Progress | None = None) -> list[Clip]:

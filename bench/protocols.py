@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from bench import registry
 from bench.contracts import Metric
-from bench.errors import UsageError, did_you_mean
+from bench.errors import UsageError, blaming, did_you_mean
 from bench.records import Protocol, Task
 
 LIST_COMMAND = "bench list metrics"
@@ -42,18 +42,25 @@ class Catalogue:
 
     def metric(self, protocol_id: str) -> Metric:
         """A new instance of the metric that serves a known protocol (nothing is loaded)."""
-        made: Metric = registry.get("metrics", self.entries[protocol_id].metric)()
-        return made
+        return _made(self.entries[protocol_id].metric)
 
     def missing(self, protocol_id: str) -> list[str]:
         """What keeps a known protocol from running here; empty: nothing."""
-        return list(self.metric(protocol_id).missing(protocol_id))
+        metric = self.metric(protocol_id)
+        with blaming(f"metric {metric.name!r} cannot say what {protocol_id} misses", UsageError):
+            return list(metric.missing(protocol_id))
 
     def unknown(self, name: str, option: str = "--metrics") -> UsageError:
         """The error for a name that is neither a protocol, nor a family, nor a keyword."""
         known = [*self.entries, *self.families(), "auto", "all"]
         broken = "".join(f"\n  {reason}" for reason in self.broken.values())
         return UsageError(f"{option} {name!r} is unknown", did_you_mean(name, known, LIST_COMMAND) + broken)
+
+
+def _made(name: str) -> Metric:
+    with blaming(f"metric {name!r} cannot be made", UsageError):
+        made: Metric = registry.get("metrics", name)()
+    return made
 
 
 def catalogue() -> Catalogue:
@@ -120,8 +127,7 @@ class Selection:
 
     def metric(self, protocol_id: str) -> Metric:
         """A new instance of the metric that serves a chosen protocol (nothing is loaded)."""
-        made: Metric = registry.get("metrics", self.entries[protocol_id].metric)()
-        return made
+        return _made(self.entries[protocol_id].metric)
 
 
 def select(names: Iterable[str] | str = "auto", *, runnable: bool = True, known: Catalogue | None = None) -> Selection:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bench.contracts import Engine
-from bench.errors import UsageError, printable
+from bench.errors import UsageError, blaming, printable
 from bench.generate import How, Tally
 from bench.plan import Item, RunPlan
 from bench.progress import Progress
@@ -127,7 +127,10 @@ def applicable(selection: Selection, plan: RunPlan) -> list[Protocol]:
 def suited(selection: Selection, plans: Sequence[RunPlan]) -> tuple[Selection, list[str]]:
     """The selection without protocols that cannot judge these data at all, and a line for each of those."""
     transcripts = [item.reference.transcript or "" for plan in plans for item in plan.items]
-    reasons = {pid: selection.metric(pid).unsuited(pid, transcripts) for pid in selection.entries}
+    reasons: dict[str, str] = {}
+    for pid, entry in selection.entries.items():
+        with blaming(f"metric {entry.metric!r} cannot say whether {pid} suits these data", UsageError):
+            reasons[pid] = selection.metric(pid).unsuited(pid, transcripts)
     entries = {pid: entry for pid, entry in selection.entries.items() if not reasons[pid]}
     lines = [f"{pid} is left out: {reason}" for pid, reason in reasons.items() if reason]
     return Selection(entries, selection.skipped), lines

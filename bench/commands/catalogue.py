@@ -128,10 +128,8 @@ def _system_details(cls: type[System]) -> dict[str, Any]:
     model = cls.options()
     settings = {}
     for key, field in (model.model_fields if model is not None else {}).items():
-        limits = ", ".join(str(m) for m in field.metadata)
-        settings[key] = (
-            f"{field.description or ''} [default {field.default!r}{'; ' + limits if limits else ''}]".strip()
-        )
+        facts = ["required" if field.is_required() else f"default {field.default!r}", *map(str, field.metadata)]
+        settings[key] = f"{field.description or ''} [{'; '.join(facts)}]".strip()
     weights = cls.weights if isinstance(cls.weights, Sequence) else ()
     return {
         "version": cls.version,

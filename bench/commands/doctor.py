@@ -79,10 +79,12 @@ def _dataset(name: str) -> dict[str, str]:
 
     try:
         dataset = open_dataset(name, None)
-        count = len(dataset.clips(dataset.default_split)) if name == "demo" else 0
-        state = f"ready ({count} clips in {dataset.default_split})" if count else "found"
+        if dataset.made_here:
+            state = f"ready ({len(dataset.clips(dataset.default_split))} clips in {dataset.default_split})"
+        else:
+            state = f"found in {dataset.locate()}"
     except BenchError as error:
-        state = f"{error.message.splitlines()[0]} {error.hint}".strip()
+        state = f"{error.message.splitlines()[0]}: {error.hint.split('. ')[0]}"
     return {"name": name, "state": state}
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.commands.catalogue import render_table
+from bench.commands.catalogue import Row, render_table
 from bench.errors import BenchError
 from bench.generate import stored_outputs, todo
 from bench.planning import Work, plan
@@ -57,7 +58,12 @@ def _generation(work: Work, store: Store | None, force: bool) -> str:
                 "est. s": f"{len(missing) * _seconds_per_clip(store, run):.0f}",
             }
         )
-    return "generate\n" + render_table(rows)
+    return "generate\n" + render_table(rows) + _total(rows)
+
+
+def _total(rows: Sequence[Row]) -> str:
+    """The sum of the estimates, on one core; how many cores share it is the engine's matter."""
+    return f"\ntogether about {sum(float(row['est. s']) for row in rows):.0f} s on one core"
 
 
 def _without_input(run: RunPlan) -> str:
@@ -89,7 +95,7 @@ def _scoring(work: Work, store: Store | None, chosen: Selection, force: bool) ->
                     "est. s": f"{left * protocol.cost_hint_s:.0f}",
                 }
             )
-    return "score\n" + render_table(rows)
+    return "score\n" + render_table(rows) + _total(rows)
 
 
 def _scored(store: Store, run: RunPlan, protocol: Protocol) -> int:

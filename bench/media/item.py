@@ -91,6 +91,8 @@ class Media:
 
         A key begins with the stream that it is computed from: ``video:dlib-faces@1``,
         ``audio:resemblyzer-embedding@1``. Features follow their stream, wherever it is used.
+
+        Raises ``ValueError`` for another key, ``TypeError`` for what is no array of numbers, and what ``compute`` raises.
         """
         if not key.startswith(("video:", "audio:")):
             raise ValueError(f"feature key {key!r} must begin with 'video:' or 'audio:'")
@@ -98,7 +100,11 @@ class Media:
             return self._stored[key]
 
         def keep() -> Mapping[str, Array]:
-            self._features[key] = dict(compute())
+            found = dict(compute())
+            for name, array in found.items():
+                if np.asarray(array).dtype.kind not in "biuf":
+                    raise TypeError(f"feature {key!r}: {name!r} is no array of numbers")
+            self._features[key] = found
             return self._features[key]
 
         return self._once(("feature", key), keep)

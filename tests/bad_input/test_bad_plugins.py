@@ -177,6 +177,8 @@ SCORES: dict[str, tuple[str, str]] = {
     "m-parts-text": ("model_error", "many"),
     "m-text-bytes": ("model_error", "heard"),
     "m-objects": ("model_error", "feature"),
+    "m-feature": ("model_error", "feature 'audio:words@1': 'words' is no array of numbers"),
+    "m-feature-key": ("model_error", "feature key 'words@1' must begin with"),
     "m-unknown-kind": ("model_error", "'tired' is not one of"),
     "m-unscorable-kind": ("model_error", "'tired' is not one of"),
 }
@@ -225,6 +227,15 @@ def test_a_metric_that_cannot_be_loaded(bench: Bench, with_bad: Path) -> None:
     found = bench.result(run_id, ["m-no-load/toy@1", DURATION])
     assert all("weights are damaged" in row["m-no-load/toy@1"].detail for row in found.values())
     assert [row[DURATION].kind for row in found.values()] == ["ok"] * 3
+
+
+@pytest.mark.parametrize(("metric", "text"), [("m-not-made", "no metric today"), ("m-missing", "KeyError: 'HOME'")])
+def test_a_metric_that_breaks_before_any_work(metric: str, text: str, bench: Bench, good: Path) -> None:
+    before = bench.state()
+    arguments = ("--plugin", METRICS, "-s", "ground-truth", "--data-root", good, "--task", "vts")
+    told = bench.run(*arguments, "--metrics", metric)
+    assert told.code == 2 and text in told.err and f"metric '{metric}'" in told.err
+    assert bench.state() == before
 
 
 def test_a_metric_with_the_protocol_of_another(bench: Bench, good: Path) -> None:

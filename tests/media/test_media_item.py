@@ -30,11 +30,11 @@ def test_features_are_computed_once_and_only_new_ones_are_reported():
         calls.append(1)
         return {"a": np.arange(3)}
 
-    media = Media(None, None, "x", stored={"old@1": {"a": np.ones(2)}})
-    assert media.feature("new@1", compute) is media.feature("new@1", compute)
-    assert media.feature("old@1", compute)["a"].tolist() == [1, 1]
+    media = Media(None, None, "x", stored={"video:old@1": {"a": np.ones(2)}})
+    assert media.feature("video:new@1", compute) is media.feature("video:new@1", compute)
+    assert media.feature("video:old@1", compute)["a"].tolist() == [1, 1]
     assert len(calls) == 1
-    assert list(media.new_features) == ["new@1"]
+    assert list(media.new_features) == ["video:new@1"]
 
 
 def test_a_failure_is_remembered_and_not_computed_again():
@@ -47,7 +47,7 @@ def test_a_failure_is_remembered_and_not_computed_again():
     media = Media(None, None, "x")
     for _ in range(2):
         with pytest.raises(Unscorable, match="nobody there"):
-            media.feature("faces@1", compute)
+            media.feature("video:faces@1", compute)
     assert len(calls) == 1
     assert not media.new_features
 

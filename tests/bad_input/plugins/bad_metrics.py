@@ -73,8 +73,11 @@ def _class(name: str, spoiler: Callable[[str], Any]) -> type[Metric]:
     def score(self: Metric, protocol_ids: Any, output: Any, reference: Any, truth: Any) -> Any:
         return spoiler(declared.id) if truth.clip_id == BAD else {declared.id: Score({"value": 0.5})}
 
-    body = {"name": name, "protocols": (declared,), "__module__": __name__, "score": score}
-    return type(name.title().replace("-", ""), (Metric,), body)
+    return type(name.title().replace("-", ""), (Metric,), {**_body(name, declared), "score": score})
+
+
+def _body(name: str, declared: Protocol) -> dict[str, Any]:
+    return {"name": name, "protocols": (declared,), "__module__": __name__}
 
 
 globals().update({f"Metric{i}": _class(name, spoiler) for i, (name, spoiler) in enumerate(SPOILERS.items())})
@@ -91,3 +94,53 @@ class NotLoaded(Metric):
 
     def score(self, protocol_ids: Any, output: Any, reference: Any, truth: Any) -> Any:
         return {protocol_ids[0]: Score({"value": 0.5})}
+
+
+class Feature(Metric):
+    """Keeps a feature of the truth that no store can hold."""
+
+    name = "m-feature"
+    protocols = (protocol("m-feature"),)
+
+    def score(self, protocol_ids: Any, output: Any, reference: Any, truth: Any) -> Any:
+        if truth.clip_id == BAD:
+            reference.feature("audio:words@1", lambda: {"words": ["bin", None]})
+        return {protocol_ids[0]: Score({"value": 0.5})}
+
+
+class NamelessFeature(Metric):
+    """Keeps a feature without saying of which stream."""
+
+    name = "m-feature-key"
+    protocols = (protocol("m-feature-key"),)
+
+    def score(self, protocol_ids: Any, output: Any, reference: Any, truth: Any) -> Any:
+        if truth.clip_id == BAD:
+            reference.feature("words@1", dict)
+        return {protocol_ids[0]: Score({"value": 0.5})}
+
+
+class NotMade(Metric):
+    """Cannot even be made."""
+
+    name = "m-not-made"
+    protocols = (protocol("m-not-made"),)
+
+    def __init__(self) -> None:
+        raise RuntimeError("no metric today")
+
+    def score(self, protocol_ids: Any, output: Any, reference: Any, truth: Any) -> Any:
+        return {}
+
+
+class NotMissing(Metric):
+    """Cannot say what it misses."""
+
+    name = "m-missing"
+    protocols = (protocol("m-missing"),)
+
+    def missing(self, protocol_id: str) -> list[str]:
+        raise KeyError("HOME")
+
+    def score(self, protocol_ids: Any, output: Any, reference: Any, truth: Any) -> Any:
+        return {}
