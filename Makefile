@@ -38,9 +38,9 @@ env: $(VENV)/.installed
 demo: env
 	$(BIN)/bench data make demo --splits test
 	$(BIN)/bench run --system $(SYSTEMS) --dataset demo --limit $(LIMIT) --out $(OUT)/store
-	@for format in csv md latex html json; do \
-	  $(BIN)/bench leaderboard --out $(OUT)/store --format $$format --save $(OUT)/leaderboard.$$format || exit $$?; done
-	@echo "written: $(OUT)/leaderboard.{csv,md,latex,html,json}"
+	@for pair in csv:csv md:md latex:tex html:html json:json; do \
+	  $(BIN)/bench leaderboard --out $(OUT)/store --format $${pair%%:*} --save $(OUT)/leaderboard.$${pair##*:} || exit $$?; done
+	@echo "written: $(OUT)/leaderboard.{csv,md,tex,html,json}"
 
 gate: demo
 	$(BIN)/bench gate --baseline results/baselines/demo.json --out $(OUT)/store

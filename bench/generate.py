@@ -64,9 +64,7 @@ class How:
     def outcomes(self, engine: Engine, job: Job, units: Sequence[Unit], timeout_s: float = 0.0) -> Iterator[Outcome]:
         """Run units under these settings; ``timeout_s`` raises the time limit."""
         limit = max(self.timeout_s, timeout_s)
-        return schedule(
-            engine, job, units, batch_size=self.batch_size, attempts=self.attempts, timeout_s=limit
-        )
+        return schedule(engine, job, units, batch_size=self.batch_size, attempts=self.attempts, timeout_s=limit)
 
 
 def generate(store: Store, plans: Sequence[RunPlan], engine: Engine, how: How, progress: Progress) -> Tally:

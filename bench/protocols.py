@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from bench import registry
 from bench.contracts import Metric
-from bench.errors import UsageError, blaming, did_you_mean
+from bench.errors import BenchError, UsageError, blaming, did_you_mean, in_words
 from bench.records import Protocol, Task
 
 LIST_COMMAND = "bench list metrics"
@@ -46,9 +46,12 @@ class Catalogue:
 
     def missing(self, protocol_id: str) -> list[str]:
         """What keeps a known protocol from running here; empty: nothing."""
-        metric = self.metric(protocol_id)
-        with blaming(f"metric {metric.name!r} cannot say what {protocol_id} misses", UsageError):
-            return list(metric.missing(protocol_id))
+        try:
+            return list(self.metric(protocol_id).missing(protocol_id))
+        except BenchError as error:
+            return [error.message]
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - one broken plug-in leaves the others in use
+            return [f"metric {self.entries[protocol_id].metric!r} is broken: {in_words(error)}"]
 
     def unknown(self, name: str, option: str = "--metrics") -> UsageError:
         """The error for a name that is neither a protocol, nor a family, nor a keyword."""

@@ -225,7 +225,8 @@ def write_manifest(folder: Path, rows: Iterable[ClipRow], header: Header, name: 
             path.write_text(_header_json(header), encoding="utf-8")
     except OSError as error:
         raise DataError(
-            f"the index cannot be written to {folder}: {error}", "make room, mend it, or name another folder with BENCH_CACHE."
+            f"the index cannot be written to {folder}: {error}",
+            "make room, mend it, or name another folder with BENCH_CACHE.",
         ) from error
 
 

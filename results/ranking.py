@@ -85,8 +85,11 @@ def _within(cell: Cell, leader: Cell) -> bool:
 
 
 def _order(row: Row) -> tuple[int, float, str, str]:
-    """Ground truth first; complete systems by mean rank; other systems; controls by name."""
-    ranks = [cell.rank for cell in row.cells.values() if cell.rank is not None]
+    """Ground truth first; complete systems by mean rank; other systems; controls.
+
+    Costs do not count: with them the order of rows would change with the load of the machine.
+    """
+    ranks = [c.rank for key, c in row.cells.items() if c.rank is not None and not key.protocol.startswith("cost/")]
     if row.ground_truth:
         place = 0
     elif row.control:

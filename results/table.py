@@ -223,7 +223,9 @@ def _mark_lines(table: Table) -> list[str]:
         lines.append("No system other than controls here: best and ties are among the controls, ground truth left out.")
     elif any(row.control for row in rows):
         lines.append("Controls (tier control) are shown for comparison; best and ties are among the other rows.")
-    lines.append("Rows are ordered by their mean rank; no overall rank is meant. `bench compare` tests pairs of rows.")
+    lines.append(
+        "Rows are ordered by mean rank, costs aside; no overall rank is meant. `bench compare` tests pairs of rows."
+    )
     return lines
 
 

@@ -77,7 +77,10 @@ def test_every_dependency_has_its_reason_in_the_readme() -> None:
     import tomllib
 
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    named = [*project["dependencies"], *(d for key in ("demo", "cuda", "iqa", "ray") for d in project["optional-dependencies"][key])]
+    named = [
+        *project["dependencies"],
+        *(d for key in ("demo", "cuda", "iqa", "ray") for d in project["optional-dependencies"][key]),
+    ]
     table = (ROOT / "README.md").read_text(encoding="utf-8").split("## Dependencies")[1]
     missing = [name for d in named if (name := re.split(r"[<>=]", d)[0]) not in table]
     assert not missing

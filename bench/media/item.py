@@ -92,7 +92,8 @@ class Media:
         A key begins with the stream that it is computed from: ``video:dlib-faces@1``,
         ``audio:resemblyzer-embedding@1``. Features follow their stream, wherever it is used.
 
-        Raises ``ValueError`` for another key, ``TypeError`` for what is no array of numbers, and what ``compute`` raises.
+        Raises ``ValueError`` for another key, ``TypeError`` for what is no array of numbers, and
+        whatever ``compute`` raises.
         """
         if not key.startswith(("video:", "audio:")):
             raise ValueError(f"feature key {key!r} must begin with 'video:' or 'audio:'")

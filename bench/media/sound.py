@@ -150,13 +150,19 @@ class _Mixer:
 
         channels = frame.layout.nb_channels
         impulses = np.ascontiguousarray(np.eye(channels))
-        block = av.AudioFrame.from_ndarray(impulses, format="dblp", layout=frame.layout.name)
+        try:
+            block = av.AudioFrame.from_ndarray(impulses, format="dblp", layout=frame.layout.name)
+        except (ValueError, IndexError) as error:  # a number of channels that has no layout of its own
+            raise self._unmixable(frame) from error
         block.sample_rate = frame.sample_rate
         mixer = av.AudioResampler(format="dblp", layout="mono", rate=frame.sample_rate)
         weights = np.concatenate([part.to_ndarray()[0] for part in [*mixer.resample(block), *mixer.resample(None)]])
         if weights.size != channels:
-            raise Unscorable("decode_error", f"{self._name}: the channels {frame.layout.name} cannot be mixed")
+            raise self._unmixable(frame)
         return np.asarray(weights / max(1.0, float(np.abs(weights).sum())))
+
+    def _unmixable(self, frame: Any) -> Unscorable:
+        return Unscorable("decode_error", f"{self._name}: the channels {frame.layout.name} cannot be mixed")
 
 
 def as_float(frame: Any, channels: int) -> NDArray[Any]:

@@ -236,6 +236,8 @@ def test_a_metric_that_breaks_before_any_work(metric: str, text: str, bench: Ben
     told = bench.run(*arguments, "--metrics", metric)
     assert told.code == 2 and text in told.err and f"metric '{metric}'" in told.err
     assert bench.state() == before
+    listed = bench("info", f"{metric}/toy@1", "--plugin", METRICS)
+    assert listed.code == 0 and text in listed.out, "it is shown with the reason"
 
 
 def test_a_metric_with_the_protocol_of_another(bench: Bench, good: Path) -> None:

@@ -17,12 +17,12 @@ from bench.media import write_video
 from bench.records import Audio
 from bench.store import Store
 
-METRICS = "slow-level,slow-light,duration,ssim/skimage-gaussian@1,cost"
-SYSTEMS = "slow-voice,slow-face,ground-truth,shuffled"
+METRICS = "slow-level,slow-light,duration,cost"
+SYSTEMS = "slow-voice,slow-face,shuffled"
 
 
 def arguments(talks: Path, store: Path, *more: object, systems: str = SYSTEMS) -> list[object]:
-    """Behind the verb: four systems, two tasks, in this process unless ``more`` says otherwise."""
+    """Behind the verb: three systems, two tasks, in this process unless ``more`` says otherwise."""
     return [
         *("-q", "--system", systems, "--dataset", "folder", "--data-root", talks, "--task", "vts,a2v"),
         *("--plugin", SLOW, "--out", store, *([] if "--workers" in more else ["--workers", 0]), *more),
@@ -83,7 +83,7 @@ def assert_equal_but_for_the_order_of_runs(store: Path, whole: Results) -> None:
     assert sorted(export(store).splitlines()) == sorted(whole.export.splitlines())
 
 
-@pytest.mark.parametrize(("workers", "batch"), [(0, 1), (0, 3), (1, 8), (2, 1), (2, 3)])
+@pytest.mark.parametrize(("workers", "batch"), [(0, 1), (1, 8), (2, 3)])
 def test_workers_and_batches_do_not_show(workers: int, batch: int, talks: Path, tmp_path: Path, whole: Results) -> None:
     run(talks, tmp_path / "store", "--workers", workers, "--batch-size", batch)
     assert results(tmp_path / "store") == whole
@@ -134,8 +134,8 @@ def test_a_second_time_nothing_is_done(
         capfd.readouterr()
         bench(verb, *arguments(talks, store, "--workers", 2)[1:], *more)
         err = capfd.readouterr().err
-        assert "generated: 0 new, 60 were there, 0 failed" in err or verb == "score", err
-        assert "scores: 0 new, 258 were there, 0 failed" in err or verb == "generate", err
+        assert "generated: 0 new, 40 were there, 0 failed" in err or verb == "score", err
+        assert ("scores: 0 new" in err and err.endswith(" were there, 0 failed\n")) or verb == "generate", err
     assert executed(notes) == {"generate": 0, "score": 0}
     assert {path: path.stat().st_mtime_ns for path in store.glob("media/**/*")} == media
     assert results(store) == whole
@@ -152,7 +152,7 @@ def test_seeds_are_different_runs_and_each_comes_out_the_same(talks: Path, tmp_p
         return [row["value"] for row in rows if row["system"] == system and not row["protocol"].startswith("duration")]
 
     assert values(other.table, "slow-voice") != values(whole.table, "slow-voice")
-    assert values(other.table, "ground-truth") == values(whole.table, "ground-truth")  # it draws no numbers
+    assert values(other.table, "shuffled") == values(whole.table, "shuffled")  # it draws no numbers
 
 
 def test_two_seeds_live_side_by_side(whole_store: Path, talks: Path, tmp_path: Path, whole: Results) -> None:

@@ -26,6 +26,14 @@ def test_an_installed_distribution_brings_its_system(talks: Path, tmp_path: Path
 
     assert "third-party-silence" in bench("list", "systems")
     shown = bench(
-        "run", "--system", "third-party-silence", "--dataset", "folder", "--data-root", str(talks), "--metrics", "duration"
+        "run",
+        "--system",
+        "third-party-silence",
+        "--dataset",
+        "folder",
+        "--data-root",
+        str(talks),
+        "--metrics",
+        "duration",
     )
     assert "third-party-silence" in shown

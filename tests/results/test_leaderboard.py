@@ -12,7 +12,7 @@ from bench.api import DataError, UsageError
 from bench.results import leaderboard, stats
 from bench.results.table import Key
 from bench.store import Store
-from bench.store_records import OutputRecord, ScoreRecord
+from bench.store_records import OutputRecord, ScoreRecord, cost_reference
 
 WER, SIM, SPREAD, OFFSET = (
     Key("wer/toy@1", "wer"), Key("sim/toy@1", "sim"), Key("set/toy@1", "spread"), Key("offset/toy@1", "offset")
@@ -201,6 +201,17 @@ def test_direction_zero_ranks_by_size(lab: Lab) -> None:
     found = rows(lab)
     assert found["left"].cells[OFFSET].value < 0
     assert found["right"].cells[OFFSET].best
+
+
+def test_a_slow_hour_of_the_machine_does_not_move_rows(lab: Lab) -> None:
+    """Costs have ranks in their own column, and no say in the order of rows."""
+    slow, quick = (lab.fill(lab.run(name), 0.3, seed=1, protocols=("sim/toy@1", "cost/toy@1")) for name in "ab")
+    found = lab.store.outputs(slow.id)
+    keys = [(output.sha256, cost_reference(slow.id, clip), "cost/toy@1", "") for clip, output in found.items()]
+    lab.store.add_scores([ScoreRecord(*key, "ok", {"rtf": 9.0}) for key in keys], replace=True)
+    shown = rows(lab)
+    assert list(shown) == ["a", "b"] and shown["a"].run.id == slow.id != quick.id
+    assert [row.cells[Key("cost/toy@1", "rtf")].rank for row in shown.values()] == [2, 1]
 
 
 def test_metrics_choose_columns_and_unknown_ones_are_refused(filled: Lab) -> None:

@@ -31,7 +31,7 @@ GOLDEN_MARKDOWN = """\
 - talker: no\\_face 1 of 2 in all protocols
 
 - † incomplete: not every requested clip has a value; (scored/requested); not ranked.
-- Rows are ordered by their mean rank; no overall rank is meant. \\`bench compare\\` tests pairs of rows.
+- Rows are ordered by mean rank, costs aside; no overall rank is meant. \\`bench compare\\` tests pairs of rows.
 - SIM: sim/toy@1 (offline-real; no weights)
 - talker: version 1, seed 0, float32; runs: vts {run12}
 """

@@ -17,6 +17,8 @@ class Silence(System):
         import numpy as np
 
         return [
-            Output(audio=Audio((1e-3 * r.generator().standard_normal((r.n_frames or 1) * 640)).astype(np.float32), 16_000))
+            Output(
+                audio=Audio((1e-3 * r.generator().standard_normal((r.n_frames or 1) * 640)).astype(np.float32), 16_000)
+            )
             for r in requests
         ]
