@@ -163,9 +163,7 @@ def lmd(output: Path, reference: Path, *, unit: str = "iod") -> float:
         mouths = [points[48:68] - points[48:68].mean(axis=0) for points in (one, other)]
         distances = np.linalg.norm(mouths[0] - mouths[1], axis=1)
         eyes = np.linalg.norm(other[36:42].mean(axis=0) - other[42:48].mean(axis=0))
-        values.append(
-            {"sum": distances.sum(), "px": distances.mean(), "iod": distances.mean() / eyes * 100.0}[unit]
-        )
+        values.append({"sum": distances.sum(), "px": distances.mean(), "iod": distances.mean() / eyes * 100.0}[unit])
     return float(np.mean(values))
 
 

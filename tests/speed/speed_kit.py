@@ -98,7 +98,9 @@ def timed(work: Callable[[], object]) -> Taken:
 
 
 def race(
-    contenders: Mapping[str, Callable[[], object]], rounds: int, before: Mapping[str, Callable[[], object]] | None = None
+    contenders: Mapping[str, Callable[[], object]],
+    rounds: int,
+    before: Mapping[str, Callable[[], object]] | None = None,
 ) -> Race:
     """Each contender once per round, the order turned by one from round to round.
 

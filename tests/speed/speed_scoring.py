@@ -156,7 +156,9 @@ def _compare(
         told = f"CPU {cpu:.2f} x; numbers differ by at most {difference(found[name], found['naive']):.1g}"
         what = f"{label}: one pass, {name} system"
         met = wall >= TARGET
-        lines.append(Line(PART, what, wall, "x faster", f">= {TARGET:g} x", met, times.wall(name), times.cpu(name), told))
+        lines.append(
+            Line(PART, what, wall, "x faster", f">= {TARGET:g} x", met, times.wall(name), times.cpu(name), told)
+        )
     return lines
 
 
