@@ -93,7 +93,7 @@ class Progress:
 
         def report(done: int, total: int, what: str) -> None:
             if state["bar"] is None:
-                state["context"] = self.stage(f"{label} {what}".strip(), total)
+                state["context"] = self.stage(what or label, total)
                 state["bar"] = state["context"].__enter__()
             while state["done"] < done:
                 state["done"] += 1

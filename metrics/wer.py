@@ -10,8 +10,6 @@ clips' own rates.
   clip fails as ``model_error``, and :meth:`Wer.unsuited` tells so for a whole corpus beforehand. Only words
   are looked at, not their order: the demo corpus' long clips hold two sentences, of which the sentence
   grammar can hear one.
-* A clip without output is no failure of the metric. :meth:`Wer.missing_parts` gives the parts that count
-  it as N deletions, for the second number ``missing_as_deletion``.
 """
 
 from __future__ import annotations
@@ -122,13 +120,6 @@ class Wer(Metric):
             return ""
         reason = "no transcript has words alone that the closed vocabulary holds"
         return "" if any(t and not words_outside(t) for t in transcripts) else reason
-
-    def missing_parts(self, protocol_id: str, truth: Reference) -> dict[str, float]:
-        """Parts of a clip without output, counted as N deletions; empty where it has no reference words."""
-        from bench.metrics.text_norm import normalise_stripped
-
-        reference = normalise_stripped(truth.transcript or "")
-        return _count(protocol_id, reference, "").parts(_units(protocol_id)) if reference else {}
 
     def score(
         self, protocol_ids: Sequence[str], output: Media, reference: Media, truth: Reference

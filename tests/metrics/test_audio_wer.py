@@ -162,10 +162,3 @@ def test_unsuited_corpora_are_named_beforehand() -> None:
     assert metric.unsuited(LM, ["Good morning"]) == ""
     assert metric.unsuited(GRID, ["Good morning", "BIN Blue"]) == ""
     assert words_outside("bin blue whale") == ["whale"]
-
-
-def test_missing_output_counts_as_deletions() -> None:
-    assert Wer().missing_parts(GRID, truth())["deletions"] == 6.0
-    parts = Wer().missing_parts(CER, truth())
-    assert parts["edits"] == parts["ref_chars"] == 19.0
-    assert Wer().missing_parts(GRID, truth("um")) == {}
