@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import json
 import os
-import resource
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
+
+from speed_kit import peak_mb
 
 SIZES = (1_000, 10_000, 100_000)
 PROTOCOLS = tuple(f"speed{i}/toy@1" for i in range(6))
@@ -94,7 +95,7 @@ def verb(name: str, root: Path, plugin: Path) -> None:
             pairs = compare.resolve(store, "first", "second")
             text = render_compare.render([compare.compare(store, *pair) for pair in pairs], "table")
     seconds, busy = time.perf_counter() - start, time.process_time() - busy
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    peak = peak_mb()
     print(json.dumps({"seconds": seconds, "cpu": busy, "peak_mb": peak, "characters": len(text)}))
 
 
