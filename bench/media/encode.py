@@ -7,7 +7,7 @@ is repeated once, and the mp4's comment keeps the true size (``picture-size=33x2
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Sequence
 from fractions import Fraction
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
@@ -129,19 +129,13 @@ def strip_audio(source: Source, target: Path) -> None:
     H.264 yuv420p mp4 of constant 25 fps; every other source is decoded to the 25 fps grid and encoded.
     Raises :class:`Unscorable` as decoding does.
     """
-    if _copyable(source):
-        try:
-            _copy_packets(source, target)
-        except BaseException:
-            target.unlink(missing_ok=True)
-            raise
-    else:
-        write_video(target, iter_video(source))
+    if source.start is None and source.end is None and source.crop is None and _copied(source, target):
+        return
+    write_video(target, iter_video(source))
 
 
-def _copyable(source: Source) -> bool:
-    if source.start is not None or source.end is not None or source.crop is not None:
-        return False
+def _copied(source: Source, target: Path) -> bool:
+    """Copy the packets of a source that needs no encoding; False: it needs it, and nothing was written."""
     with opened(source.path) as container, reading(source.path):
         stream = video_stream(container)
         if stream is None:
@@ -149,25 +143,35 @@ def _copyable(source: Source) -> bool:
         coded = (container.format.name, stream.codec_context.name, stream.codec_context.pix_fmt)
         if "mp4" not in coded[0] or coded[1:] != ("h264", "yuv420p") or tagged_size(container.metadata):
             return False
-        return _constant_25(container, stream, source.path.name) and _is_upright(container, stream)
+        packets = _constant_25(container, stream, source.path.name)
+        if not packets or not _is_upright(container, stream):
+            return False
+        try:
+            _write_packets(packets, stream, target)
+        except BaseException:
+            target.unlink(missing_ok=True)
+            raise
+    return True
 
 
-def _constant_25(container: Any, stream: Any, name: str) -> bool:
-    """Whether every packet is shown and they are exactly 1/25 s apart; broken files raise."""
+def _constant_25(container: Any, stream: Any, name: str) -> list[Any]:
+    """The packets, if every one is shown and they are exactly 1/25 s apart, else none; broken files raise."""
     wholeness = Wholeness(stream)
-    times: list[Fraction] = []
+    packets: list[Any] = []
     for packet in container.demux(stream):
         wholeness.saw(packet)
         if packet.size == 0:
             continue
         if packet.pts is None or packet.dts is None or packet.is_discard:
-            return False
-        times.append(packet.pts * Fraction(packet.time_base))
+            return []
+        packets.append(packet)
     if wholeness.problem:
         raise Unscorable("decode_error", f"{name}: {wholeness.problem}")
-    times.sort()
-    steps = {after - before for before, after in pairwise(times)}
-    return bool(times) and steps <= {Fraction(1, FPS)} and (len(times) > 1 or stream.average_rate == FPS)
+    # in ticks of the stream: exact, and much quicker than fractions
+    step = Fraction(1, FPS) / stream.time_base
+    ticks = sorted(packet.pts for packet in packets)
+    constant = all(after - before == step for before, after in pairwise(ticks))
+    return packets if constant and (len(packets) > 1 or stream.average_rate == FPS) else []
 
 
 def _is_upright(container: Any, stream: Any) -> bool:
@@ -177,18 +181,10 @@ def _is_upright(container: Any, stream: Any) -> bool:
     return False
 
 
-def _copy_packets(source: Source, target: Path) -> None:
-    with opened(source.path) as container, reading(source.path):
-        stream: Any = video_stream(container)
-        with av.open(str(target), "w", format="mp4", options=_MP4) as out:
-            copy: Any = out.add_stream_from_template(stream)
-            copy.metadata.clear()  # language, handler and the like may name the source
-            for packet in _packets(container, stream):
-                packet.stream = copy
-                out.mux(packet)
-
-
-def _packets(container: Any, stream: Any) -> Iterator[Any]:
-    for packet in container.demux(stream):
-        if packet.dts is not None and packet.size:
-            yield packet
+def _write_packets(packets: Sequence[Any], stream: Any, target: Path) -> None:
+    with av.open(str(target), "w", format="mp4", options=_MP4) as out:
+        copy: Any = out.add_stream_from_template(stream)
+        copy.metadata.clear()  # language, handler and the like may name the source
+        for packet in packets:
+            packet.stream = copy
+            out.mux(packet)
