@@ -37,14 +37,7 @@ _CLOSE_S = 2.0  # for idle workers to end by themselves
 _TICK_S = 0.2  # where the system has no process descriptors, dead workers are looked for this often
 # A worker imports from where the driver does, whatever its own folder holds.
 _BOOT = "import json, sys; sys.path[:] = json.loads(sys.argv[2]); from bench.engines.worker import main; main()"
-_THREADS = (
-    "OMP_NUM_THREADS",
-    "OPENBLAS_NUM_THREADS",
-    "MKL_NUM_THREADS",
-    "NUMEXPR_NUM_THREADS",
-    "VECLIB_MAXIMUM_THREADS",
-    "NUMBA_NUM_THREADS",
-)
+_THREADS = tuple(f"{n}_THREADS" for n in "OMP_NUM OPENBLAS_NUM MKL_NUM NUMEXPR_NUM VECLIB_MAXIMUM NUMBA_NUM".split())
 
 
 class _Worker:
@@ -57,6 +50,7 @@ class _Worker:
         self.number = 0  # of the batch
         self.ready = False
         self.reason = "worker_lost"
+        self.ending = False  # killed on purpose and not buried yet: it gets no further batch
         self.since = time.monotonic()
         ours, theirs = socket.socketpair()
         with ours, theirs, log_path.open("ab") as output:
@@ -74,6 +68,10 @@ class _Worker:
         self.sentinel = os.pidfd_open(self.pid) if hasattr(os, "pidfd_open") else -1
         with contextlib.suppress(ConnectionError):  # it has died already; the sentinel tells
             self.connection.send(setup)
+
+    @property
+    def idle(self) -> bool:
+        return self.ready and not self.batch and not self.ending
 
     def submit(self, batch: Sequence[Unit]) -> None:
         self.batch = batch
@@ -101,10 +99,8 @@ class _Worker:
             os.close(self.sentinel)
         if code >= 0:
             return f"worker ended with exit code {code}"
-        try:
-            return f"worker killed by signal {-code} ({signal.Signals(-code).name})"
-        except ValueError:
-            return f"worker killed by signal {-code}"
+        named = {int(number): f" ({number.name})" for number in signal.Signals}
+        return f"worker killed by signal {-code}{named.get(-code, '')}"
 
     def last_words(self) -> str:
         """The end of its log."""
@@ -218,7 +214,7 @@ class LocalEngine(Engine):
         """Workers that are ready and idle."""
         if self._inline is not None:
             return self._inline.free()
-        return sum(worker.ready and not worker.batch for worker in self._slots.values())
+        return sum(worker.idle for worker in self._slots.values())
 
     def submit(self, batch: Sequence[Unit]) -> None:
         """Give a batch to an idle worker (which may have died since: then it is lost)."""
@@ -227,10 +223,10 @@ class LocalEngine(Engine):
         if self._inline is not None:
             self._inline.submit(batch)
             return
-        worker = next((w for w in self._slots.values() if w.ready and not w.batch), None)
-        if worker is None:
+        idle = [worker for worker in self._slots.values() if worker.idle]
+        if not idle:
             raise RuntimeError("no worker is free")
-        worker.submit(batch)
+        idle[0].submit(batch)
 
     def poll(self, timeout: float) -> list[Outcome]:
         """What has come back; waits for the first at most ``timeout`` seconds.
@@ -302,6 +298,7 @@ class LocalEngine(Engine):
                 for unit, record in zip(batch, message[2], strict=True)
             ]
         elif kind == "memory":
+            worker.ending = True
             worker.kill()  # a new one starts with clean memory
             self._done += self._losses(batch, "out_of_memory", message[2], worker.slot)
         else:

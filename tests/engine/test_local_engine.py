@@ -296,3 +296,19 @@ def test_memory_and_disk_errors_are_told_apart() -> None:
     assert is_out_of_memory(OSError(12, "Cannot allocate memory"))
     assert not is_out_of_memory(ValueError("out of memory")) and not is_out_of_memory(RuntimeError("shape"))
     assert is_disk_error(OSError(28, "x")) and not is_disk_error(FileNotFoundError(2, "x"))
+
+
+def test_a_worker_that_ran_out_of_memory_gets_no_further_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its end may be seen late: what it was given in between would be lost as if the batch had killed it."""
+    monkeypatch.setattr("bench.engines.local._Worker.kill", lambda worker: None)
+    with LocalEngine(1) as engine:
+        engine.start(JOB)
+        while not engine.free():
+            engine.poll(0.1)
+        engine.submit(make(1, {0: {"do": "memory"}}))
+        found: list[Outcome] = []
+        while not found:
+            found = engine.poll(0.1)
+        assert found[0].reason == "out_of_memory"
+        assert engine.free() == 0
+        monkeypatch.undo()
