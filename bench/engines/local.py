@@ -37,7 +37,9 @@ _CLOSE_S = 2.0  # for idle workers to end by themselves
 _TICK_S = 0.2  # where the system has no process descriptors, dead workers are looked for this often
 # A worker imports from where the driver does, whatever its own folder holds.
 _BOOT = "import json, sys; sys.path[:] = json.loads(sys.argv[2]); from bench.engines.worker import main; main()"
-_THREADS = tuple(f"{n}_THREADS" for n in "OMP_NUM OPENBLAS_NUM MKL_NUM NUMEXPR_NUM VECLIB_MAXIMUM NUMBA_NUM".split())
+_THREADS = tuple(
+    f"{n}_THREADS" for n in ["OMP_NUM", "OPENBLAS_NUM", "MKL_NUM", "NUMEXPR_NUM", "VECLIB_MAXIMUM", "NUMBA_NUM"]
+)
 
 
 class _Worker:
