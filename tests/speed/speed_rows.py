@@ -65,12 +65,11 @@ def _resume(folder: Path) -> int:
 
     with Store.open(folder / "store", write=False) as store:
         run = store.runs()[0]
-        outputs = store.outputs(run.id)
+        outputs, clips = store.outputs(run.id), store.run_clips(run.id)
         done = 0
         for protocol in store.protocols(run.id):
             if protocol.startswith("cost/"):
                 continue
-            clips = store.run_clips(run.id)
             keys = (ScoreKey(outputs[c.clip_id].sha256 or "", c.reference_sha256, protocol, "") for c in clips)
             done += len(store.have_scores(keys))
         return done
