@@ -56,7 +56,7 @@ class FdDlib(Metric):
         return missing_models(*FD_DLIB.weights)
 
     def load(self, device: str) -> None:
-        """See :meth:`bench.api.Metric.load`; dlib runs on the CPU whatever the device."""
+        """See :meth:`bench.api.Metric.load`; faces are found on the CPU whatever the device."""
         from bench.metrics.faces import load_models
 
         load_models(recogniser=True)

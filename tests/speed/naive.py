@@ -169,8 +169,21 @@ def lmd(output: Path, reference: Path, *, unit: str = "iod") -> float:
 
 def csim(output: Path, reference: Path) -> float:
     """``csim/dlib-resnet@1``: cosine of dlib's descriptors on frames 0, 5, 10, …"""
-    generated, expected = _pair(output, reference)
-    values = []
+    values = [
+        one @ other / np.linalg.norm(one) / np.linalg.norm(other)
+        for one, other in _described(*_pair(output, reference))
+    ]
+    return float(np.mean(values))
+
+
+def fd(output: Path, reference: Path) -> float:
+    """What ``fd/dlib-resnet@1`` takes from a clip; the sum of its numbers, since the distance is one per set."""
+    return float(sum(np.abs(one).sum() + np.abs(other).sum() for one, other in _described(*_pair(output, reference))))
+
+
+def _described(generated: Frames, expected: Frames) -> list[tuple[NDArray[np.float64], NDArray[np.float64]]]:
+    """Pairs of descriptors of frames 0, 5, 10, … on which both show a face."""
+    pairs = []
     for gen, ref in zip(generated[::EVERY], expected[::EVERY], strict=True):
         shapes = [_marked(picture, _largest) for picture in (gen, ref)]
         if None in shapes:
@@ -179,8 +192,8 @@ def csim(output: Path, reference: Path) -> float:
             np.asarray(_recogniser().compute_face_descriptor(np.ascontiguousarray(picture), shape, 0), np.float64)
             for picture, shape in zip((gen, ref), shapes, strict=True)
         )
-        values.append(one @ other / np.linalg.norm(one) / np.linalg.norm(other))
-    return float(np.mean(values))
+        pairs.append((one, other))
+    return pairs
 
 
 Measure = Callable[[Path, Path, Path, Path], float]  # output video, output audio, reference video, reference audio
@@ -190,13 +203,14 @@ def _of_video(measure: Callable[..., float], **form: Any) -> Measure:
     return lambda video, audio, ref_video, ref_audio: measure(video, ref_video, **form)
 
 
-#: The headline protocol of each of the five metrics.
+#: The headline protocols of SSIM, PSNR, SECS, LMD and identity (CSIM and the Fréchet distance of faces).
 HEADLINE: Mapping[str, Measure] = {
     "ssim/skimage-gaussian@1": _of_video(ssim),
     "psnr/rgb@1": _of_video(psnr),
     "secs/resemblyzer@1": lambda video, audio, ref_video, ref_audio: secs(audio, ref_audio),
     "lmd/mouth20-iod@1": _of_video(lmd),
     "csim/dlib-resnet@1": _of_video(csim),
+    "fd/dlib-resnet@1": _of_video(fd),
 }
 
 #: The headline and the further forms of the same metrics that scikit-image and dlib compute.
