@@ -372,7 +372,9 @@ class _Inline:
         self._handler = handler
         self._batches: deque[Sequence[Unit]] = deque()
         torch = sys.modules.get("torch")
-        if torch is not None:
+        if torch is None:  # a handler may import it later: libraries read these when they are loaded
+            os.environ.update(dict.fromkeys(_THREADS, str(threads)))
+        else:
             set_threads: Callable[[int], None] = torch.set_num_threads
             set_threads(threads)
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from bench.errors import Unscorable
 from bench.media.container import Wholeness, audio_stream, opened, reading, video_stream
+from bench.media.plain_wav import read_plain_wav
 from bench.media.video import first_frame_time
 from bench.records import Audio
 
@@ -37,6 +38,18 @@ def decode_audio(source: Source) -> Audio:
     padded with silence, audio that starts earlier is cut. ``start`` and ``end`` cut by time.
     Raises :class:`Unscorable`: ``no_audio_stream``, ``decode_error``, ``nan``, ``too_short``.
     """
+    audio = _decoded_audio(source)
+    if audio.samples.size == 0:
+        raise Unscorable("too_short", f"{source.path.name}: the part asked for has no audio")
+    return audio
+
+
+def _decoded_audio(source: Source) -> Audio:
+    """The part asked for, which may be empty."""
+    if not _is_sought(source):
+        plain = read_plain_wav(source.path, source.end)
+        if plain is not None:
+            return Audio(_cut(plain.samples, plain.rate, Fraction(0), source), plain.rate)
     name = source.path.name
     with opened(source.path) as container, reading(source.path):
         stream = audio_stream(container)
@@ -48,10 +61,11 @@ def decode_audio(source: Source) -> Audio:
         raise Unscorable("too_short", f"{name}: 0 audio samples")
     if not np.isfinite(samples).all():
         raise Unscorable("nan", f"{name}: {np.count_nonzero(~np.isfinite(samples))} samples are not finite")
-    audio = Audio(_cut(samples, rate, shift, source), rate)
-    if audio.samples.size == 0:
-        raise Unscorable("too_short", f"{name}: the part asked for has no audio")
-    return audio
+    return Audio(_cut(samples, rate, shift, source), rate)
+
+
+def _is_sought(source: Source) -> bool:
+    return source.start is not None and source.start > _SEEK_FROM_S
 
 
 def _decode(
@@ -62,7 +76,7 @@ def _decode(
     Without a video (``origin`` is ``None``) time 0 is the start of the sound itself.
     """
     zero = Fraction(stream.start_time or 0) * Fraction(stream.time_base) if origin is None else origin
-    sought = source.start is not None and source.start > _SEEK_FROM_S
+    sought = _is_sought(source)
     if sought:
         target = zero + Fraction(source.start or 0) - _PREROLL_S
         container.seek(int(target / stream.time_base), stream=stream, backward=True)

@@ -1,15 +1,15 @@
 """Harness overhead: ``generate`` with prepared media against a bare loop over the same encode calls.
 
-The bare loop writes each file under a temporary name, syncs it, renames it and syncs the folder, as
-any loop must that does not lose results. The harness has in addition: opening the store, the plan,
-the engine (for one worker: a process that imports everything), staging, hashes, rows, commits. Two
-tasks: ``t2av`` makes 75 frames and 3 s of sound from text; ``a2v`` makes the frames and stages a
-silent copy of the face video and the 16 kHz driving audio for every request.
+The bare loop (``bare_loop.py``) writes each file under a temporary name, syncs it, renames it and syncs
+the folder, as any loop must that does not lose results. The harness has in addition: opening the
+store, the plan, the engine, staging, hashes, rows, commits. Like is held against like: ``workers=0``
+against the loop in this process, one worker, which is a process of its own, against the loop in a
+process of its own. Two tasks: ``t2av`` makes 75 frames and 3 s of sound from text; ``a2v`` makes the
+frames and stages a silent copy of the face video and the 16 kHz driving audio for every request.
 """
 
 from __future__ import annotations
 
-import os
 import shutil
 import tempfile
 from collections.abc import Sequence
@@ -18,17 +18,17 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
-from speed_kit import HERE, Line, Options, Race, race
+from bare_loop import bare_loop, clip_ids
+from speed_kit import HERE, Line, Options, Race, fresh, race
 from speed_media import Shot, demo_clips, shots, write_clip
 
 from bench import registry
 from bench.conditions import condition_for
 from bench.engines.local import LocalEngine
 from bench.generate import How, generate
-from bench.media import write_audio, write_video
 from bench.plan import gather_inputs, make_run
 from bench.progress import Progress
-from bench.records import Clip, Task, request_seed
+from bench.records import Clip, Task
 from bench.specs import SystemSpec
 from bench.store import Store
 
@@ -57,10 +57,11 @@ def run(options: Options) -> list[Line]:
 
 def _lines(task: Task, found: Race, note: str) -> list[Line]:
     what = {"t2av": "text to video and sound", "a2v": "sound to video, with staging"}[task]
-    lines = [Line("overhead", f"{what}: bare loop", 1.0, "x", "", None, found.wall("bare"), found.cpu("bare"), note)]
-    for workers in (0, 1):
-        name = f"workers={workers}"
-        wall, cpu = found.ratio(name, "bare", "wall"), found.ratio(name, "bare", "cpu")
+    lines = []
+    for name, base in (("workers=0", "bare"), ("workers=1", "own process")):
+        loop = "bare loop" if base == "bare" else "bare loop in a process of its own"
+        lines.append(Line("overhead", f"{what}: {loop}", 1.0, "x", "", None, found.wall(base), found.cpu(base), note))
+        wall, cpu = found.ratio(name, base, "wall"), found.ratio(name, base, "cpu")
         told = f"CPU {cpu:.3f} x"
         label = f"{what}: generate, {name}"
         met = wall <= LIMIT
@@ -76,44 +77,19 @@ def _clips(work: Path, made: Sequence[Shot], n: int) -> list[Clip]:
         np.save(work / f"audio-{number}.npy", shot.audio.samples)
         originals.append(write_clip(work, f"original{number}", shot))
     return [
-        replace(originals[i % len(made)], id=f"clip{i:03}", content_sha256=f"{i:064x}", speaker=f"s{i % 5}")
-        for i in range(n)
+        replace(originals[i % len(made)], id=clip_id, content_sha256=f"{i:064x}", speaker=f"s{i % 5}")
+        for i, clip_id in enumerate(clip_ids(n))
     ]
 
 
 def _contenders(work: Path, task: Task, made: Sequence[Shot], clips: Sequence[Clip]) -> dict[str, object]:
+    ids = [clip.id for clip in clips]
     return {
-        "bare": lambda: _bare(work / "bare", task, made, clips),
+        "bare": lambda: bare_loop(work / "bare", task, made, ids),
+        "own process": lambda: fresh("bare_loop.py", work, task, len(ids), len(made)),
         "workers=0": lambda: _harness(work / "store", task, clips, 0, work),
         "workers=1": lambda: _harness(work / "store", task, clips, 1, work),
     }
-
-
-def _bare(folder: Path, task: Task, made: Sequence[Shot], clips: Sequence[Clip]) -> None:
-    """The same encode calls for the same arrays, each file synced and renamed."""
-    folder.mkdir()
-    for clip in clips:
-        shot = made[request_seed(0, clip.id) % len(made)]
-        write_video(folder / "part.mp4", shot.frames)
-        _settle(folder / "part.mp4", folder / f"{clip.id}.mp4")
-        if task == "t2av":
-            write_audio(folder / "part.wav", shot.audio)
-            _settle(folder / "part.wav", folder / f"{clip.id}.wav")
-        _sync(folder, os.O_RDONLY | os.O_DIRECTORY)
-    shutil.rmtree(folder)
-
-
-def _settle(part: Path, target: Path) -> None:
-    _sync(part, os.O_RDWR)
-    part.replace(target)
-
-
-def _sync(path: Path, flags: int) -> None:
-    fd = os.open(path, flags)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
 
 
 def _harness(root: Path, task: Task, clips: Sequence[Clip], workers: int, media: Path) -> None:
