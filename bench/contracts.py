@@ -133,6 +133,13 @@ class Metric(ABC):
     def load(self, device: str) -> None:
         """Load models. Called once per worker before the first clip."""
 
+    def prepare(self, protocol_ids: Sequence[str], outputs: Sequence[Media]) -> None:
+        """Told of the outputs of a batch before they are scored one by one.
+
+        For features that several media share a network call for; ``score`` finds them kept. Whatever is
+        not prepared, ``score`` computes itself, with the same result.
+        """
+
     @abstractmethod
     def score(
         self, protocol_ids: Sequence[str], output: Media, reference: Media, truth: Reference

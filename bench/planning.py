@@ -167,7 +167,7 @@ def list_clips(dataset: Dataset, split: str, progress: Progress) -> tuple[list[C
 def _common(system: System, effective: Effective) -> dict[str, Any]:
     from bench import weights
 
-    hashes = {w.name: w.sha256 or weights.sha256(weights.verified(w)) for w in system.weights}
+    hashes = {w.name: w.sha256 or weights.source_sha256(w) for w in system.weights}
     return {
         "seed": effective.settings.seed,
         "dtype": effective.settings.dtype,

@@ -7,13 +7,18 @@ functions); asking which protocols can run here may look for packages, and loads
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
-from bench import registry
+from bench import registry, weights
 from bench.contracts import Metric
 from bench.errors import BenchError, UsageError, blaming, did_you_mean, in_words
 from bench.records import Protocol, Task
+
+if TYPE_CHECKING:
+    from bench.metrics.absent import Absent
 
 LIST_COMMAND = "bench list metrics"
 
@@ -28,10 +33,14 @@ class Entry:
 
 @dataclass(frozen=True)
 class Catalogue:
-    """Every declared protocol by id, and why metric plug-ins could not be imported, by their name."""
+    """Every declared protocol by id, and why metric plug-ins could not be imported, by their name.
+
+    ``absent``: ids under which papers print numbers and that nobody can compute here, with the reason.
+    """
 
     entries: Mapping[str, Entry]
     broken: Mapping[str, str] = field(default_factory=dict)
+    absent: Mapping[str, Absent] = field(default_factory=dict)
 
     def families(self) -> dict[str, list[str]]:
         """Protocol ids by family, both sorted."""
@@ -54,7 +63,12 @@ class Catalogue:
             return [f"metric {self.entries[protocol_id].metric!r} is broken: {in_words(error)}"]
 
     def unknown(self, name: str, option: str = "--metrics") -> UsageError:
-        """The error for a name that is neither a protocol, nor a family, nor a keyword."""
+        """The error for a name that is neither a protocol, nor a family, nor a keyword, or that has no value here."""
+        absent = [entry for entry in self.absent.values() if name in {entry.id, entry.family}]
+        if absent:
+            reasons = "\n  ".join(f"{entry.id}: {entry.reason}" for entry in absent)
+            remedies = "\n  ".join(dict.fromkeys(f"{entry.remedy}." for entry in absent))
+            return UsageError(f"{option} {name!r} cannot be computed:\n  {reasons}", remedies)
         known = [*self.entries, *self.families(), "auto", "all"]
         broken = "".join(f"\n  {reason}" for reason in self.broken.values())
         return UsageError(f"{option} {name!r} is unknown", did_you_mean(name, known, LIST_COMMAND) + broken)
@@ -90,7 +104,14 @@ def catalogue() -> Catalogue:
                     "uninstall one of the two plug-ins.",
                 )
             entries[protocol.id] = Entry(name, protocol)
-    return Catalogue(entries, broken)
+    return Catalogue(entries, broken, _absent(entries))
+
+
+def _absent(entries: Mapping[str, Entry]) -> dict[str, Absent]:
+    """The absent protocols by id; one that a plug-in serves is not among them."""
+    from bench.metrics.absent import ABSENT
+
+    return {entry.id: entry for entry in ABSENT if entry.id not in entries}
 
 
 def protocols_by_id() -> dict[str, tuple[str, Protocol]]:
@@ -138,7 +159,7 @@ def select(names: Iterable[str] | str = "auto", *, runnable: bool = True, known:
 
     ``auto``: the default protocols that can run here. ``all``: all that can. A family: those of its
     protocols that can. With ``runnable=False`` (tables) nothing is asked about this machine, and
-    ``auto`` means ``all``.
+    ``auto`` means ``all``. What ``all`` leaves out includes the absent protocols.
 
     Raises:
         UsageError: unknown names (all of them at once), or something named that cannot run here.
@@ -159,6 +180,8 @@ def select(names: Iterable[str] | str = "auto", *, runnable: bool = True, known:
             blocked += [f"{pid}: {'; '.join(reasons[pid])}" for pid in ids]
         chosen |= {pid: known.entries[pid] for pid in able}
         skipped |= {pid: reasons[pid] for pid in ids if reasons[pid]}
+        if name == "all" and runnable:
+            skipped |= {pid: [entry.line] for pid, entry in known.absent.items()}
     if blocked:
         raise UsageError("cannot run here:\n  " + "\n  ".join(blocked), "`bench doctor` says what is missing.")
     return Selection({pid: chosen[pid] for pid in sorted(chosen)}, skipped)
@@ -180,9 +203,46 @@ def _ids(known: Catalogue, name: str, runnable: bool) -> list[str]:
 def weights_sha256(protocol: Protocol) -> str:
     """One hash for all weight files of a protocol, part of a score's key; ``""`` where it has none.
 
-    A file whose hash is not known in advance counts by its name.
+    A file whose hash is not known in advance counts by that of the file which is here, so that two
+    different ones never share a score; by its name where there is none.
     """
     if not protocol.weights:
         return ""
-    lines = sorted(f"{weight.name}:{weight.sha256 or ''}" for weight in protocol.weights)
+    lines = sorted(f"{weight.name}:{weights.counted_sha256(weight)}" for weight in protocol.weights)
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+def recipe_sha256(protocol: Protocol) -> str:
+    """SHA-256 of everything that decides a protocol's numbers; a released id never changes it.
+
+    Labels, digits, who uses it, notes, costs and whether it is a default decide no number and are left out.
+    """
+    recipe = {
+        "id": protocol.id,
+        "values": {
+            value.name: {
+                "direction": value.direction,
+                "unit": value.unit,
+                "range": [str(value.low), str(value.high)],
+                "aggregation": [value.aggregation.kind, value.aggregation.numerator, value.aggregation.denominator],
+            }
+            for value in protocol.values
+        },
+        "judges": sorted(protocol.judges),
+        "judges_either": protocol.judges_either,
+        "needs": sorted(protocol.needs),
+        "parameters": protocol.parameters,
+        "weights": sorted([weight.name, weight.sha256 or ""] for weight in protocol.weights),
+        "failures": sorted(protocol.failures),
+    }
+    text = json.dumps(recipe, sort_keys=True, separators=(",", ":"), allow_nan=False, default=_plain)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _plain(value: Any) -> Any:
+    """Containers that JSON does not know, in a fixed order."""
+    if isinstance(value, frozenset | set):
+        return sorted(value)
+    if isinstance(value, Mapping):
+        return dict(value)
+    raise TypeError(f"{value!r} cannot be a parameter of a protocol: numbers, texts, lists and mappings can")

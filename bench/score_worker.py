@@ -90,14 +90,36 @@ class _Worker:
         self._versions = _versions()
 
     def __call__(self, payloads: Sequence[ScorePayload]) -> list[Scored]:
-        return [self._score(payload) for payload in payloads]
+        damages = [_damage(payload) if payload.verify else None for payload in payloads]
+        whole = [payload for payload, damage in zip(payloads, damages, strict=True) if damage is None]
+        outputs = iter(self._prepared(whole))
+        return [
+            self._score(payload, next(outputs))
+            if damage is None
+            else Scored(dict.fromkeys(payload.protocols, (damage, 0.0, False)), {}, self._versions)
+            for payload, damage in zip(payloads, damages, strict=True)
+        ]
 
-    def _score(self, payload: ScorePayload) -> Scored:
-        damage = _damage(payload) if payload.verify else None
-        if damage is not None:
-            return Scored(dict.fromkeys(payload.protocols, (damage, 0.0, False)), {}, self._versions)
+    def _prepared(self, payloads: Sequence[ScorePayload]) -> list[Joined]:
+        """The outputs, none decoded but for what a metric wanted of several at once."""
+        outputs = [output_media(payload, self._reference(payload), self._streams) for payload in payloads]
+        if len(outputs) < 2:
+            return outputs
+        for name in dict.fromkeys(self._owner[pid] for payload in payloads for pid in payload.protocols):
+            metric = self._metric(name)
+            if isinstance(metric, Failure) or type(metric).prepare is Metric.prepare:
+                continue
+            asked = dict.fromkeys(pid for payload in payloads for pid in payload.protocols if self._owner[pid] == name)
+            try:
+                metric.prepare(list(asked), outputs)
+            except (Exception, SystemExit) as error:
+                if is_out_of_memory(error) or is_disk_error(error):
+                    raise
+                # whatever else it is, `score` meets it again with each clip alone, and says whose fault it is
+        return outputs
+
+    def _score(self, payload: ScorePayload, output: Joined) -> Scored:
         reference = self._reference(payload)
-        output = output_media(payload, reference, self._streams)
         results: dict[str, tuple[Score | Failure, float, bool]] = {}
         for name in dict.fromkeys(self._owner[pid] for pid in payload.protocols):
             asked = [pid for pid in payload.protocols if self._owner[pid] == name]

@@ -97,3 +97,15 @@ def need_modules(*modules: str, extra: str = "") -> list[str]:
         for name in modules
         if importlib.util.find_spec(name) is None
     ]
+
+
+def need_weights(*weights: WeightFile) -> list[str]:
+    """One line with its remedy per file that the user must bring and has not; no file is opened."""
+    from bench.weights import locate
+
+    return [
+        f"weights {weight.name} are not here: get them from {weight.source} ({weight.licence}), "
+        "then `bench weights add FILE`"
+        for weight in weights
+        if locate(weight) is None
+    ]

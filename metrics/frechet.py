@@ -65,9 +65,7 @@ def distance(a: NDArray[Any], b: NDArray[Any]) -> float:
 def distance_of_moments(first: Moments, second: Moments) -> float:
     """Squared Fréchet distance from moments: Σ₁Σ₂ has the eigenvalues of the symmetric Fᵀ Σ₂ F with FFᵀ = Σ₁."""
     shift = first.mean - second.mean
-    root = factor(first.covariance)
-    inner = root.T @ second.covariance @ root
-    eigenvalues = np.linalg.eigvalsh((inner + inner.T) / 2.0)
+    eigenvalues = np.linalg.eigvalsh(_between(first.covariance, second.covariance), UPLO="L")
     root_trace = np.sqrt(np.maximum(eigenvalues, 0.0)).sum()
     traces = np.trace(first.covariance) + np.trace(second.covariance)
     return float(shift @ shift + traces - 2.0 * root_trace)
@@ -91,6 +89,19 @@ def distance_by_sqrtm(first: Moments, second: Moments) -> float:
     shift = first.mean - second.mean
     traces = np.trace(first.covariance) + np.trace(second.covariance)
     return float(shift @ shift + traces - 2.0 * np.trace(root.real))
+
+
+def _between(first: Matrix, second: Matrix) -> Matrix:
+    """Fᵀ Σ₂ F, of which the lower triangle is to be read; LAPACK's own step for Cholesky's F saves half of the time."""
+    from scipy.linalg.lapack import dsygst
+
+    try:
+        triangle = np.linalg.cholesky(first)
+    except np.linalg.LinAlgError:
+        root = factor(first)
+        return np.asarray(root.T @ second @ root)
+    reduced, _ = dsygst(second, np.asfortranarray(triangle), itype=2, lower=1)
+    return np.asarray(reduced)
 
 
 def factor(covariance: Matrix) -> Matrix:

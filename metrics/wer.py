@@ -18,12 +18,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from bench.api import Failure, Metric, Protocol, Reference, Score, Unscorable, Value
-from bench.metrics.declare import AUDIO_ONLY, PCM_16K, SHORTEST_AUDIO_S, mean, need_modules, rate
+from bench.api import Failure, Metric, Protocol, Reference, Score, Unscorable
+from bench.metrics.declare import AUDIO_ONLY, PCM_16K, SHORTEST_AUDIO_S, need_modules
+from bench.metrics.error_rates import expected_text, rate_score, rate_values, spoken_pcm
 
 if TYPE_CHECKING:
     from bench.media import Media
-    from bench.metrics.edits import Edits
 
 #: The sentences of the demo corpus (GRID), spelled as in the pronouncing dictionary.
 SLOTS: Mapping[str, tuple[str, ...]] = {
@@ -62,16 +62,9 @@ _MODEL: dict[str, Any] = {
 }
 
 
-def _values(name: str) -> tuple[Value, Value]:
-    label, units = name.upper(), {"wer": "ref_words", "cer": "ref_chars"}[name]
-    corpus = rate(name, label, "edits", units)
-    macro = mean("macro", f"{label} clip mean", "lower", corpus.unit, low=0.0, headline=False, scale=100.0, digits=2)
-    return corpus, macro
-
-
 _WER_GRID = Protocol(
     id="wer/pocketsphinx-grid@1",
-    values=_values("wer"),
+    values=rate_values("wer"),
     judges=AUDIO_ONLY,
     needs=frozenset({"audio", "transcript"}),
     status="offline-real",
@@ -92,7 +85,7 @@ class Wer(Metric):
     licence = "Apache-2.0; pocketsphinx and its models: BSD-2-Clause; openai-whisper: MIT"
     protocols = (
         _WER_GRID,
-        replace(_WER_GRID, id="cer/pocketsphinx-grid@1", values=_values("cer")),
+        replace(_WER_GRID, id="cer/pocketsphinx-grid@1", values=rate_values("cer")),
         replace(
             _WER_GRID,
             id="wer/pocketsphinx-jsgf@1",
@@ -124,15 +117,10 @@ class Wer(Metric):
     def score(
         self, protocol_ids: Sequence[str], output: Media, reference: Media, truth: Reference
     ) -> Mapping[str, Score | Failure]:
-        from bench.metrics.recognise import is_silent, to_pcm
-        from bench.metrics.text_norm import normalise_stripped
+        from bench.metrics.recognise import is_silent
 
-        if truth.transcript is None:
-            raise Unscorable("missing_reference", "the clip has no transcript")
-        expected = normalise_stripped(truth.transcript)
-        if not expected:
-            raise Unscorable("empty_reference", "the transcript is empty after normalisation")
-        pcm = to_pcm(_samples(output))
+        expected, transcript = expected_text(truth), str(truth.transcript)
+        pcm = spoken_pcm(output, PCM_16K, SHORTEST_AUDIO_S)
         silent = is_silent(pcm, _SILENCE_DB)
         heard: dict[str, str | Failure] = {}
         results: dict[str, Score | Failure] = {}
@@ -140,7 +128,7 @@ class Wer(Metric):
             grammar = protocol_id.split("/", 1)[1]
             if grammar not in heard:
                 heard[grammar] = "" if silent else _hear(grammar, pcm)
-            results[protocol_id] = _result(protocol_id, truth.transcript, expected, heard[grammar], silent)
+            results[protocol_id] = _result(protocol_id, transcript, expected, heard[grammar], silent)
         return results
 
 
@@ -162,28 +150,6 @@ def _is_open(protocol_id: str) -> bool:
     return protocol_id.startswith("wer/pocketsphinx-lm@")
 
 
-def _units(protocol_id: str) -> str:
-    return "ref_chars" if protocol_id.startswith("cer/") else "ref_words"
-
-
-def _count(protocol_id: str, expected: str, heard: str) -> Edits:
-    from bench.metrics.edits import char_edits, word_edits
-
-    return (char_edits if protocol_id.startswith("cer/") else word_edits)(expected, heard)
-
-
-def _samples(output: Media) -> Any:
-    """float32 (N,) at 16 kHz, finite and long enough."""
-    import numpy as np
-
-    samples = output.audio(PCM_16K["sample_rate"], "swr")
-    if samples.size < SHORTEST_AUDIO_S * PCM_16K["sample_rate"]:
-        raise Unscorable("too_short", f"{samples.size} samples at 16 kHz; at least {SHORTEST_AUDIO_S} s are needed")
-    if not np.isfinite(samples).all():
-        raise Unscorable("nan", "the audio has samples that are not finite")
-    return samples
-
-
 def _hear(recipe: str, pcm: Any) -> str | Failure:
     from bench.metrics.recognise import recognise
 
@@ -194,17 +160,9 @@ def _hear(recipe: str, pcm: Any) -> str | Failure:
 
 
 def _result(protocol_id: str, transcript: str, expected: str, heard: str | Failure, silent: bool) -> Score | Failure:
-    from bench.metrics.text_norm import normalise_stripped
-
     if not _is_open(protocol_id) and (outside := words_outside(transcript)):
         shown = ", ".join(repr(word[:20]) for word in outside[:3])
         return Failure("model_error", f"{len(outside)} words of the transcript lie outside the vocabulary: {shown}")
     if isinstance(heard, Failure):
         return heard
-    norm = normalise_stripped(heard)
-    edits = _count(protocol_id, expected, norm)
-    return Score(
-        values={protocol_id.split("/", 1)[0]: edits.rate, "macro": edits.rate},
-        parts={**edits.parts(_units(protocol_id)), "silent_audio": float(silent)},
-        text={"reference": transcript, "hypothesis": heard, "norm_reference": expected, "norm_hypothesis": norm},
-    )
+    return rate_score(protocol_id.split("/", 1)[0], transcript, expected, heard, silent)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from bench.results import published
 from bench.results.ranking import cost
-from bench.results.table import Cell, Column, Row, Section, format_value
+from bench.results.table import LOW_N, Cell, Column, Row, Section, format_value
 
 
 def notes(section: Section) -> list[str]:
@@ -16,6 +16,7 @@ def notes(section: Section) -> list[str]:
         *_outside_bands(section),
         *_limited(section),
         *_problems(section),
+        *_samples(section),
         *_failures(section),
         *_flags(section),
     ]
@@ -97,6 +98,25 @@ def _problems(section: Section) -> list[str]:
         for row, column, cell in _cells(section)
         if cell.problem
     ]
+
+
+def _samples(section: Section) -> list[str]:
+    """How many samples the values rest on that depend on their number (FID): per column, all rows."""
+    lines = []
+    for column in section.columns:
+        cells = [(row.label, row.cells[column.key]) for row in section.rows if column.key in row.cells]
+        counted = [(label, cell.samples, cell.few_samples) for label, cell in cells if cell.samples is not None]
+        if not counted:
+            continue
+        rows = [f"{label} {n[0]}/{n[1]}" + (" low_n" if few else "") for label, n, few in counted]
+        text = f"{column.value.label} ({column.protocol.id}): samples generated/reference: {', '.join(rows)}"
+        if any(few for *_, few in counted):
+            least = column.protocol.parameters[LOW_N]
+            text += f". WARNING low_n: fewer than {least} samples; the estimate is biased upwards"
+        if len({n for _, n, _ in counted}) > 1:
+            text += ". Rows of unequal numbers are not comparable"
+        lines.append(text)
+    return lines
 
 
 def _failures(section: Section) -> list[str]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from bench.api import Unscorable, UsageError, did_you_mean
 from bench.protocols import Selection, select
 from bench.results.labels import tell_apart
-from bench.results.leaderboard import SLOW_FAMILIES, statistic
+from bench.results.leaderboard import slow_set_value, statistic
 from bench.results.ranking import cost
 from bench.results.significance import Pair, Rows, corpus_p, holm, permutation_p, standardised_effect
 from bench.results.stats import MIN_CLIPS, Interval, Matrix, Statistic, Vector, count_blocks, interval_of, resample_all
@@ -266,10 +266,30 @@ class _Side:
         with np.errstate(divide="ignore", invalid="ignore"):
             return own.numerator if own.denominator is None else own.numerator / own.denominator
 
-    def arrays(self) -> list[Mapping[str, NDArray[Any]]]:
-        """What set values need of the common clips."""
+    def clips_with_arrays(self) -> list[tuple[ScoreColumn, int]]:
+        """Where the arrays of the common clips are: column and place among its scored clips."""
         rank = np.cumsum(self.scores.ok) - 1
-        return [self.scores.arrays[int(i)] for i in rank[self.places]]
+        return [(self.scores, int(i)) for i in rank[self.places]]
+
+
+class _Arrays(Sequence[Mapping[str, NDArray[Any]]]):
+    """What a set value needs of the clips of both runs, read at each access: FID's features fill a disk."""
+
+    def __init__(self, clips: Sequence[tuple[ScoreColumn, int]]) -> None:
+        self._clips = clips
+
+    def __len__(self) -> int:
+        return len(self._clips)
+
+    @overload
+    def __getitem__(self, index: int) -> Mapping[str, NDArray[Any]]: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Mapping[str, NDArray[Any]]]: ...
+    def __getitem__(self, index: int | slice) -> Mapping[str, NDArray[Any]] | Sequence[Mapping[str, NDArray[Any]]]:
+        if isinstance(index, slice):
+            return _Arrays(self._clips[index])
+        scores, place = self._clips[index]
+        return scores.arrays[place]
 
 
 def _clipwise(column: Column, sides: Sequence[_Side], rows: Rows, greatest: int) -> _Measured:
@@ -309,7 +329,8 @@ def _setwise(selection: Selection, column: Column, sides: Sequence[_Side]) -> _M
     """A value that only the metric can compute: both runs' clips in one list, chosen by counts."""
     metric = selection.metric(column.protocol.id)
     n = len(sides[0].places)
-    arrays = [*sides[0].arrays(), *sides[1].arrays()]
+    lazy = _Arrays([*sides[0].clips_with_arrays(), *sides[1].clips_with_arrays()])
+    arrays = lazy if slow_set_value(column.protocol) else list(lazy)
 
     def values(first: Matrix, second: Matrix) -> Vector:
         counts = np.concatenate([first, second], axis=1)
@@ -325,7 +346,7 @@ def _setwise(selection: Selection, column: Column, sides: Sequence[_Side]) -> _M
     if not (math.isfinite(first) and math.isfinite(second)):
         raise Unscorable("nan", "the set has no finite value in one of the runs (too few clips or faces?)")
     interval, p = None, None
-    if n >= MIN_CLIPS and column.protocol.family not in SLOW_FAMILIES:
+    if n >= MIN_CLIPS and not slow_set_value(column.protocol):
         interval = interval_of(_set_differences(values, n))
         p = corpus_p(flipped, n, (first, second), CORPUS_FLIPS)
     return _Measured(Comparison(column, n, first, second, interval, p, None, None))

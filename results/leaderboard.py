@@ -29,15 +29,19 @@ from bench.results.stats import (
     speaker_codes,
     speaker_intervals,
 )
-from bench.results.table import Cell, Column, Group, Key, Row, Section, Table
+from bench.results.table import LOW_N, Cell, Column, Group, Key, Row, Section, Table
 from bench.store import Store
 from bench.store_records import RunRecord, ScoreColumn
 
-#: Set values whose bootstrap takes minutes to hours: intervals on request alone (specs/metrics.md 0.4).
-SLOW_FAMILIES = frozenset({"fid", "fvd"})
 #: Parts of scores that are flags: 1 where a clip was treated in a way that a reader should know.
 FLAGS = ("fps_converted", "silent_audio", "length_differs", "short_for_offsets", "low_n", "clipped")
 CACHE_VERSION = "corpus-1"
+
+
+def slow_set_value(protocol: Protocol) -> bool:
+    """Whether a set value's bootstrap takes minutes to hours: Fréchet distances over features so wide that
+    their declaration has a ``low_n_flag`` (FID). They get intervals on request alone, and are read clip by clip."""
+    return "low_n_flag" in protocol.parameters
 
 
 def chosen_runs(store: Store, **filters: Sequence[str] | None) -> list[RunRecord]:
@@ -155,14 +159,15 @@ class _Builder:
     ) -> _Measured:
         shown = Column(protocol, value)
         if value.aggregation.kind == "corpus":
-            return _Measured(run.id, shown, self._corpus(run, shown, column, cell, codes))
+            sized = replace(cell, **_samples(protocol, column))
+            return _Measured(run.id, shown, self._corpus(run, shown, column, sized, codes))
         return _Measured(run.id, shown, cell, statistic(column, value), codes)
 
     def _corpus(self, run: RunRecord, shown: Column, column: ScoreColumn, cell: Cell, codes: Codes | None) -> Cell:
         """The cell of a set value that only the metric can compute, from the store's cache where it is there."""
         if not column.n_scored:
             return cell
-        intervals = self._slow or shown.protocol.family not in SLOW_FAMILIES
+        intervals = self._slow or not slow_set_value(shown.protocol)
         key = self._cache_key(run, shown, column, intervals)
         cached = self._store.get_cached(key)
         if cached is None:
@@ -175,7 +180,8 @@ class _Builder:
 
     def _compute(self, shown: Column, column: ScoreColumn, codes: Codes | None, intervals: bool) -> dict[str, Any]:
         metric = self.metric(shown.protocol.id)
-        arrays = list(column.arrays)
+        # Features of large sets do not fit in memory and are read clip by clip; those that are resampled are kept.
+        arrays = column.arrays if slow_set_value(shown.protocol) else list(column.arrays)
 
         def aggregate(counts: Any) -> Any:
             return metric.aggregate(shown.protocol.id, shown.value.name, arrays, counts)
@@ -256,6 +262,15 @@ def _counts(column: ScoreColumn, codes: Codes | None) -> Cell:
         failures=dict(sorted(column.failures.items())),
         flags={name: n for name, n in flags.items() if n},
     )
+
+
+def _samples(protocol: Protocol, column: ScoreColumn) -> dict[str, Any]:
+    """The fields of a cell that say how many samples a set value rests on; none where the number is no matter."""
+    least, names = protocol.parameters.get(LOW_N), ("n_generated", "n_reference")
+    if least is None or not column.n_scored or not all(name in column.parts for name in names):
+        return {}
+    generated, reference = (int(np.nansum(column.parts[name][column.ok])) for name in names)
+    return {"samples": (generated, reference), "few_samples": min(generated, reference) < least}
 
 
 def _with_intervals(measured: Sequence[_Measured]) -> list[_Measured]:

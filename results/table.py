@@ -18,6 +18,7 @@ from bench.store_records import RunRecord
 GROUND_TRUTH = "ground-truth"
 ARROWS = {"higher": "↑", "lower": "↓", "zero": "→0"}
 DASH = "–"
+LOW_N = "low_n_flag"  # parameter of a protocol whose value depends on the number of samples: the least that is enough
 
 #: Marks behind a value or a name, and what they mean. Text, so that they survive without colour.
 MARKS: Mapping[str, str] = {
@@ -78,8 +79,10 @@ class Cell:
     """One system's value of one column, with how many clips it rests on.
 
     ``n_pending``: requested clips without a result so far. ``flags``: how many clips carry a flag
-    of the metric. ``problem``: why the scored clips give no set value. ``rank`` is ``None`` where
-    the cell is not ranked; ``tied`` marks the cells that cannot be told apart from the best.
+    of the metric. ``samples``: what a value rests on that depends on their number (frames generated
+    and of the reference), ``few_samples``: fewer than its protocol asks for. ``problem``: why the
+    scored clips give no set value. ``rank`` is ``None`` where the cell is not ranked; ``tied`` marks
+    the cells that cannot be told apart from the best.
     """
 
     value: float | None
@@ -91,6 +94,8 @@ class Cell:
     n_speakers: int = 0
     failures: Mapping[str, int] = field(default_factory=dict)
     flags: Mapping[str, int] = field(default_factory=dict)
+    samples: tuple[int, int] | None = None
+    few_samples: bool = False
     problem: str = ""
     rank: int | None = None
     best: bool = False

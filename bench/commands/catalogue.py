@@ -3,21 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from bench import protocols, registry
 from bench.contracts import Dataset, Metric, System
 from bench.errors import UsageError, did_you_mean
 
+if TYPE_CHECKING:
+    from bench.metrics.absent import Absent
+
 Row = Mapping[str, Any]
 PLUGIN_GROUPS: tuple[registry.Group, ...] = ("systems", "metrics", "datasets")
 
 
-def listing(group: str) -> list[Row]:
-    """One row per plug-in of a group; one that cannot be imported is shown with the reason."""
+def listing(group: str, full: bool = False) -> list[Row]:
+    """One row per plug-in of a group; one that cannot be imported is shown with the reason.
+
+    Protocols that cannot be computed here come last. ``full``: with what is too long for a screen.
+    """
     if group == "protocols":
-        return [_protocol_row(entry) for entry in protocols.catalogue().entries.values()]
-    rows: list[Row] = []
+        known = protocols.catalogue()
+        rows = [_protocol_row(entry) for entry in known.entries.values()]
+        if full:
+            rows = [{**row, "recipe_sha256": _recipe(known, row["protocol"])} for row in rows]
+        return [
+            *rows,
+            *({"protocol": e.id, "values": ", ".join(e.labels), "status": e.status} for e in known.absent.values()),
+        ]
+    rows = []
     for name in registry.names(cast(registry.Group, group)):
         try:
             plugin = registry.get(cast(registry.Group, group), name)
@@ -44,6 +57,10 @@ def _dataset_row(cls: type[Dataset]) -> Row:
 _ROWS: Mapping[str, Any] = {"systems": _system_row, "metrics": _metric_row, "datasets": _dataset_row}
 
 
+def _recipe(known: protocols.Catalogue, name: str) -> str:
+    return protocols.recipe_sha256(known.entries[name].protocol)
+
+
 def _protocol_row(entry: protocols.Entry) -> Row:
     values = ", ".join(f"{v.label} {_ARROWS[v.direction]}" for v in entry.protocol.values if v.headline)
     return {
@@ -67,12 +84,16 @@ def info(name: str) -> dict[str, Any]:
     known = protocols.catalogue()
     if name in known.entries:
         return _protocol_info(known, name)
+    if name in known.absent:
+        return _absent_info(known.absent[name])
     plugin = name.split(":", 1)[0]
     for group in PLUGIN_GROUPS:
         if plugin in registry.names(group):
             return _plugin_info(group, name, registry.get(group, plugin))
     names = [n for group in PLUGIN_GROUPS for n in registry.names(group)]
-    raise UsageError(f"nothing is called {name!r}", did_you_mean(name, [*names, *known.entries], "bench list"))
+    raise UsageError(
+        f"nothing is called {name!r}", did_you_mean(name, [*names, *known.entries, *known.absent], "bench list")
+    )
 
 
 def _protocol_info(known: protocols.Catalogue, name: str) -> dict[str, Any]:
@@ -100,7 +121,19 @@ def _protocol_info(known: protocols.Catalogue, name: str) -> dict[str, Any]:
         "source": protocol.source,
         "used by": list(protocol.used_by),
         "note": protocol.note,
+        "recipe SHA-256": protocols.recipe_sha256(protocol),
         "here": known.missing(name) or "can run",
+    }
+
+
+def _absent_info(absent: Absent) -> dict[str, Any]:
+    return {
+        "protocol": absent.id,
+        "values": ", ".join(absent.labels),
+        "status": absent.status,
+        "why it has no value here": absent.reason,
+        "what to do": absent.remedy,
+        "printed in": "; ".join(absent.printed_in),
     }
 
 
@@ -108,6 +141,7 @@ def _weight(weight: Any) -> dict[str, Any]:
     return {
         "file": weight.name,
         "sha256": weight.sha256,
+        "manifest": weight.manifest,
         "licence": weight.licence,
         "source": weight.source,
         "ships in": weight.package,

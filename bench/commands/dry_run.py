@@ -33,7 +33,7 @@ def describe(effective: Effective, chosen: Selection | None, progress: Progress)
         work = plan(effective, store, progress)
         parts = [_generation(work, store, settings.force)]
         if chosen is not None:
-            parts.append(_scoring(work, store, chosen, settings.force))
+            parts += [_scoring(work, store, chosen, settings.force), _left_out(chosen)]
         parts += [_weights(work, chosen), _settings(effective), _machine(work, settings.out), *work.notices]
         return "\n\n".join(part for part in parts if part)
     finally:
@@ -118,12 +118,13 @@ def _weights(work: Work, chosen: Selection | None) -> str:
         {"weights": w.name, "licence": w.licence, "state": "here" if locate(w) else f"missing: {w.source}"}
         for w in files.values()
     ]
-    if chosen is not None:
-        rows += [
-            {"weights": pid, "licence": "", "state": "left out: " + "; ".join(why)}
-            for pid, why in chosen.skipped.items()
-        ]
     return render_table(rows)
+
+
+def _left_out(chosen: Selection) -> str:
+    from bench.commands import left_out
+
+    return left_out.text(left_out.reasons(chosen), "left out")
 
 
 def _settings(effective: Effective) -> str:

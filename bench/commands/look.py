@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from bench.commands import options as o
+from bench.commands import weights
 
 GROUPS = ("systems", "metrics", "datasets", "protocols")
 
@@ -19,10 +20,7 @@ def register(app: typer.Typer) -> None:
     app.command("doctor", help="What this machine can run, and what to do for the rest.")(_doctor)
     app.command("conformance", help="Hold every network and formula against recorded numbers.")(_conformance)
     app.command("completion", help="Print the completion script of a shell.")(_completion)
-    weights = typer.Typer(no_args_is_help=True, help="Weight files: which are needed, which are here.")
-    weights.command("list", help="Every file that a system or metric can use.")(_weights_list)
-    weights.command("where", help="The folder where your own weight files belong.")(_weights_where)
-    app.add_typer(weights, name="weights")
+    app.add_typer(weights.group(), name="weights")
     runs = typer.Typer(no_args_is_help=True, help="Runs in the store: list, show, remove.")
     runs.command("list", help="All runs, oldest first.")(_runs_list)
     runs.command("show", help="One run: configuration, environment, outputs, conflicts.")(_runs_show)
@@ -41,7 +39,7 @@ def _list(
     o.load_plugins(plugin)
     if what not in {*GROUPS, "all"}:
         raise UsageError(f"bench list {what!r} is unknown", did_you_mean(what, [*GROUPS, "all"]))
-    found = {group: listing(group) for group in (GROUPS[:3] if what == "all" else (what,))}
+    found = {group: listing(group, full=json_) for group in (GROUPS[:3] if what == "all" else (what,))}
     typer.echo(_json(found) if json_ else render(found))
 
 
@@ -104,31 +102,6 @@ def _completion(shell: Annotated[str, typer.Argument(help="bash, zsh or fish.")]
     from typer._completion_shared import get_completion_script
 
     typer.echo(get_completion_script(prog_name="bench", complete_var="_BENCH_COMPLETE", shell=shell))
-
-
-def _weights_list(json_: Annotated[bool, typer.Option("--json", help="As JSON.")] = False) -> None:
-    from bench.commands.catalogue import render_table
-    from bench.weights import required
-
-    rows = [
-        {
-            "file": found.weight.name,
-            "used by": user,
-            "size": f"{found.weight.size / 2**20:.1f} MiB" if found.weight.size else "",
-            "sha256": (found.weight.sha256 or "")[:16],
-            "licence": found.weight.licence,
-            "source": found.weight.source,
-            "found": "yes" if found.path else "no",
-        }
-        for user, found in required()
-    ]
-    typer.echo(_json(rows) if json_ else render_table(rows))
-
-
-def _weights_where() -> None:
-    from bench.weights import folder
-
-    typer.echo(str(folder()))
 
 
 def _runs_list(out: o.OutOption = None, json_: Annotated[bool, typer.Option("--json")] = False) -> None:

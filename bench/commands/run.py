@@ -111,11 +111,15 @@ def _work(given: dict[str, Any], *, generating: bool, scoring: bool) -> int:
     if not generating:
         Store.open(settings.out, write=False).close()
     progress = o.progress()
+    if chosen is not None and settings.metrics != ["all"]:
+        _tell_left_out(progress.say, chosen)
     with Store.open(settings.out) as store:
         done, made, scored = work.execute(effective, store, progress, chosen, generating)
         _tell(progress.say, made, scored, generating, scoring)
         if scoring:
             _show(store, done, settings.metrics)
+        if chosen is not None and settings.metrics == ["all"]:
+            _show_left_out(done, chosen)
         return _exit_code(store, done, made, scored, settings.strict, chosen)
 
 
@@ -130,6 +134,24 @@ def _tell(say: Any, made: Tally, scored: Tally, generating: bool, scoring: bool)
     for name, tally, on in (("generated", made, generating), ("scores", scored, scoring)):
         if on:
             say(f"{name}: {tally.done} new, {tally.resumed} were there, {tally.failed} failed")
+
+
+def _tell_left_out(say: Any, chosen: Selection) -> None:
+    from bench.commands import left_out
+
+    block = left_out.text(left_out.reasons(chosen), "left out")
+    if block:
+        say(block)
+
+
+def _show_left_out(done: Work, chosen: Selection) -> None:
+    """Under the tables of ``--metrics all``: every protocol that has no column in them, with reason and remedy."""
+    from bench.commands import left_out
+
+    tasks = list(dict.fromkeys(plan.record.task for plan in done.plans))
+    block = left_out.text(left_out.reasons(chosen, tasks), "without a number here, and why")
+    if block:
+        typer.echo("\n" + block)
 
 
 def _show(store: Store, done: Work, metrics: list[str]) -> None:

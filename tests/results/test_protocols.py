@@ -129,3 +129,63 @@ def test_hash_of_weights() -> None:
 def test_importing_loads_no_numeric_library() -> None:
     code = "import sys, bench.protocols; sys.exit(any(m in sys.modules for m in ('numpy', 'torch', 'pandas')))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_all_says_why_published_protocols_have_no_number() -> None:
+    skipped = protocols.select("all").skipped
+    assert skipped["lse/a@1"] == ["no weights: bench weights add FILE"]
+    (line,) = skipped["wer/qwen3-asr@0"]
+    assert "Qwen3-ASR" in line and "bench leaderboard --published" in line
+    assert set(skipped) - {"lse/a@1"} == set(protocols.catalogue().absent)
+
+
+def test_an_absent_protocol_is_refused_with_its_reason_and_not_as_unknown() -> None:
+    for name in ("wer/qwen3-asr@0", "fvd"):
+        for runnable in (True, False):
+            with pytest.raises(UsageError, match="cannot be computed") as error:
+                protocols.select(name, runnable=runnable)
+            assert "unknown" not in error.value.message
+            assert "--published" in error.value.hint
+
+
+def test_a_protocol_that_a_plug_in_serves_is_not_absent(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = {"wer": _metric("wer", "wer/qwen3-asr@0")}
+    monkeypatch.setattr(registry, "names", lambda group: sorted(made))
+    monkeypatch.setattr(registry, "get", lambda group, name: made[name])
+    assert "wer/qwen3-asr@0" not in protocols.catalogue().absent
+    assert ids("wer/qwen3-asr@0") == ["wer/qwen3-asr@0"]
+
+
+def test_left_out_protocols_stand_by_reason() -> None:
+    from bench.commands import left_out
+
+    entries = {e.id: protocols.Entry("m", e) for e in (_judging("a/v@1", "video"), _judging("a/w@1", "video", "audio"))}
+    chosen = protocols.Selection(entries, {"c/y@1": ["no x: bring x"], "b/z@1": ["no x: bring x"], "d/d@0": ["never"]})
+    assert left_out.reasons(chosen) == {"no x: bring x": ["b/z@1", "c/y@1"], "never": ["d/d@0"]}
+    grouped = left_out.reasons(chosen, ["vts"])
+    assert "judges video of the output, and vts makes audio alone: --task a2v or t2av" in grouped
+    assert sorted(pid for found in grouped.values() for pid in found) == ["a/v@1", "a/w@1", "b/z@1", "c/y@1", "d/d@0"]
+    text = left_out.text(grouped, "without a number")
+    assert text.splitlines()[0] == "without a number (5 protocols):"
+    assert "    b/z@1, c/y@1" in text.splitlines()
+    assert left_out.text({}, "x") == ""
+
+
+def test_run_prints_what_all_left_out_under_the_tables(capsys: pytest.CaptureFixture[str]) -> None:
+    from types import SimpleNamespace
+
+    from bench.commands.run import _show_left_out, _tell_left_out
+
+    chosen = protocols.select("all")
+    plans = [SimpleNamespace(record=SimpleNamespace(task=task)) for task in ("vts", "vts", "tts")]
+    _show_left_out(SimpleNamespace(plans=plans), chosen)  # type: ignore[arg-type]
+    out = capsys.readouterr().out
+    for pid in (*chosen.skipped, *chosen.entries):
+        assert (pid in out) == (pid in chosen.skipped), pid  # the toys judge nothing, so every task will do
+    said: list[str] = []
+    _tell_left_out(said.append, protocols.select("auto"))
+    assert said == ["left out (1 protocols):\n  no weights: bench weights add FILE\n    lse/a@1"]
+
+
+def _judging(pid: str, *streams: str) -> Protocol:
+    return Protocol(pid, (), frozenset(streams), frozenset(), "x", {}, "x")
