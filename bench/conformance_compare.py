@@ -46,8 +46,13 @@ class JsonKeys:
         self.never = frozenset(never or ()) | {"note"}
 
 
-def compare_arrays(got: Any, expected: Mapping[str, Array], rtol: float, atol: float) -> Comparison:
-    """Hold each expected array against ``got[name]``; a case without expected arrays is a problem."""
+def compare_arrays(
+    got: Any, expected: Mapping[str, Array], rtol: float, atol: float, wider: Mapping[str, float] | None = None
+) -> Comparison:
+    """Hold each expected array against ``got[name]``; a case without expected arrays is a problem.
+
+    ``wider``: the absolute tolerance of single outputs, by name.
+    """
     result = Comparison()
     if not isinstance(got, Mapping):
         result.problem(f"the adapter returned {type(got).__name__}, not a dictionary")
@@ -58,7 +63,7 @@ def compare_arrays(got: Any, expected: Mapping[str, Array], rtol: float, atol: f
         if name not in got:
             result.problem(f"{name}: missing")
         else:
-            _compare_array(result, name, got[name], want, rtol, atol)
+            _compare_array(result, name, got[name], want, rtol, (wider or {}).get(name, atol))
     return result
 
 

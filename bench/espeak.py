@@ -1,4 +1,4 @@
-"""Speech of espeak-ng with the times of its phonemes and words.
+"""Speech of espeak-ng with the times of its phonemes and words; phonemes of texts without speech.
 
 The library (GPL-3) is the one that the package ``espeakng-loader`` bundles; it is loaded at run
 time, in a process of its own per utterance (:mod:`bench.espeak_child` says why). So equal input
@@ -147,35 +147,60 @@ class Synthesiser:
         return Speech(Audio(samples, rate), phonemes, _words(head["events"], rate, spoken, phonemes))
 
     def _run(self, text: str) -> tuple[dict[str, Any], bytes]:
-        library, data = _library()
-        task = {
-            "library": str(library),
-            "data": str(data),
-            "voice": f"{LANGUAGE}+{self.voice}" if self.voice else LANGUAGE,
-            "pitch": self.pitch,
-            "rate": self.rate,
-            "text": text,
-            "max_samples": int(MAX_SECONDS * 22_050),
-        }
-        child = Path(__file__).with_name("espeak_child.py")
-        try:
-            done = subprocess.run(
-                [sys.executable, "-I", "-S", str(child)],
-                input=json.dumps(task).encode(),
-                capture_output=True,
-                timeout=_TIMEOUT_S,
-                check=False,
-            )
-        except subprocess.TimeoutExpired as error:
-            raise SpeechError(f"espeak-ng did not finish in {_TIMEOUT_S:.0f} s", "shorten the text.") from error
-        line, _, sound = done.stdout.partition(b"\n")
-        if done.returncode != 0 or not line:
-            last = done.stderr.decode("utf-8", "replace").strip().rsplit("\n", 1)[-1]
-            raise SpeechError(f"espeak-ng ended with status {done.returncode}: {last}", "reinstall espeakng-loader.")
-        head = json.loads(line)
-        if "error" in head:
-            raise SpeechError(f"espeak-ng: {head['error']}", "check the voice and the text.")
-        return head, sound
+        return _ask(
+            {
+                "voice": f"{LANGUAGE}+{self.voice}" if self.voice else LANGUAGE,
+                "pitch": self.pitch,
+                "rate": self.rate,
+                "text": text,
+                "max_samples": int(MAX_SECONDS * 22_050),
+            }
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Phonemes:
+    """``clauses[i]`` are espeak's clauses of text i in IPA, ``_`` between phonemes; ``version`` is espeak's."""
+
+    clauses: tuple[tuple[str, ...], ...]
+    version: str
+
+
+def phonemise(texts: Sequence[str], language: str = LANGUAGE) -> Phonemes:
+    """Phonemes of ``texts`` in the voice ``language``, all in one process; no limit of characters.
+
+    Raises:
+        UsageError: espeakng-loader is absent.
+        SpeechError: a text has NUL, or the library failed.
+    """
+    if any("\0" in text for text in texts):
+        raise SpeechError("text with the character U+0000", "remove control characters.")
+    head, _ = _ask({"voice": language, "phonemes": list(texts)})
+    return Phonemes(tuple(tuple(parts) for parts in head["phonemes"]), str(head["version"]))
+
+
+def _ask(task: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
+    """The child's answer to ``task``. Raises :class:`SpeechError` where it has none."""
+    library, data = _library()
+    child = Path(__file__).with_name("espeak_child.py")
+    try:
+        done = subprocess.run(
+            [sys.executable, "-I", "-S", str(child)],
+            input=json.dumps({"library": str(library), "data": str(data), **task}).encode(),
+            capture_output=True,
+            timeout=_TIMEOUT_S,
+            check=False,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise SpeechError(f"espeak-ng did not finish in {_TIMEOUT_S:.0f} s", "shorten the text.") from error
+    line, _, sound = done.stdout.partition(b"\n")
+    if done.returncode != 0 or not line:
+        last = done.stderr.decode("utf-8", "replace").strip().rsplit("\n", 1)[-1]
+        raise SpeechError(f"espeak-ng ended with status {done.returncode}: {last}", "reinstall espeakng-loader.")
+    head = json.loads(line)
+    if "error" in head:
+        raise SpeechError(f"espeak-ng: {head['error']}", "check the voice and the text.")
+    return head, sound
 
 
 def _in_range(name: str, value: int, limits: tuple[int, int]) -> None:

@@ -1,4 +1,4 @@
-"""The process in which espeak-ng speaks one text: a script of the standard library alone.
+"""The process in which espeak-ng speaks one text, or writes phonemes: a script of the standard library alone.
 
 espeak-ng keeps oscillator phases and noise in global variables that no call resets, so a second
 utterance of one process differs from the first. A fresh process per utterance is deterministic,
@@ -7,6 +7,9 @@ whatever was spoken before, and a crash of the library takes nothing with it.
 Standard input: a JSON object (``library``, ``data``, ``voice``, ``pitch``, ``rate``, ``text``,
 ``max_samples``). Standard output: one line of JSON (``error``, or ``rate`` and ``events``), then the
 samples as native 16-bit integers. An event is ``[type, text position, text length, sample, name]``.
+
+With ``phonemes`` (a list of texts) in place of ``text`` nothing is spoken: the answer has ``phonemes``, for each
+text the list of espeak's clauses in IPA with ``_`` between phonemes, and ``version``.
 """
 
 from __future__ import annotations
@@ -21,6 +24,7 @@ PHONEME_EVENTS = 1  # option of espeak_Initialize
 UTF8 = 1  # flag of espeak_Synth; SSML and [[phoneme]] input stay off
 RATE_PARAMETER, PITCH_PARAMETER = 1, 3  # espeak_PARAMETER
 WORD, PHONEME = 1, 7  # espeak_EVENT_TYPE; 0 ends the list
+IPA_PARTED = ord("_") << 8 | 0x02  # phoneme mode of espeak_TextToPhonemes: IPA, "_" between phonemes
 NOISE_SEED = 1  # any constant
 
 
@@ -89,11 +93,34 @@ def _speak(task: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
     return {"rate": rate, "events": events}, bytes(sound)
 
 
+def _phonemise(task: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
+    lib = ctypes.CDLL(task["library"])
+    if lib.espeak_Initialize(SYNCHRONOUS, 0, task["data"].encode(), 0) <= 0:
+        raise ValueError(f"espeak_Initialize failed with the data in {task['data']}")
+    if lib.espeak_SetVoiceByName(task["voice"].encode()) != 0:
+        raise ValueError(f"espeak-ng has no voice {task['voice']!r}")
+    lib.espeak_TextToPhonemes.restype = ctypes.c_char_p
+    lib.espeak_Info.restype = ctypes.c_char_p
+    clauses = [_clauses(lib, text) for text in task["phonemes"]]
+    return {"phonemes": clauses, "version": lib.espeak_Info(None).decode()}, b""
+
+
+def _clauses(lib: ctypes.CDLL, text: str) -> list[str]:
+    """espeak's answer to ``text``, clause by clause; it moves the pointer on and clears it at the end."""
+    rest = ctypes.c_char_p(text.encode())
+    found = []
+    while rest.value is not None:
+        part = lib.espeak_TextToPhonemes(ctypes.byref(rest), UTF8, IPA_PARTED)
+        if part:
+            found.append(part.decode("utf-8", "replace"))
+    return found
+
+
 def main() -> None:
-    """Read the request, speak, write the answer."""
+    """Read the request, speak or write phonemes, write the answer."""
     task = json.loads(sys.stdin.buffer.read())
     try:
-        head, sound = _speak(task)
+        head, sound = _phonemise(task) if "phonemes" in task else _speak(task)
     except (OSError, ValueError) as error:
         head, sound = {"error": str(error)}, b""
     sys.stdout.buffer.write(json.dumps(head).encode() + b"\n" + sound)

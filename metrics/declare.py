@@ -104,8 +104,8 @@ def need_weights(*weights: WeightFile) -> list[str]:
     from bench.weights import locate
 
     return [
-        f"weights {weight.name} are not here: get them from {weight.source} ({weight.licence}), "
-        "then `bench weights add FILE`"
+        f"weights {weight.name} are not here: get them from {weight.source}, then `bench weights add FILE` "
+        f"(licence: {weight.licence})"
         for weight in weights
         if locate(weight) is None
     ]

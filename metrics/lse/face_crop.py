@@ -19,6 +19,10 @@ from scipy.signal import medfilt
 from bench.api import Unscorable
 
 
+#: A crop of more than so many times the picture's area is a detector's error; the source would ask for its memory.
+LARGEST_SHARE = 64
+
+
 @dataclass(frozen=True, slots=True)
 class CropRules:
     """The settings of a protocol's ``crop``; names as there."""
@@ -70,7 +74,7 @@ def cut_out(picture: NDArray[np.uint8], rect: NDArray[np.int64], pad_value: int)
     Ends count as in a Python slice of the bordered picture: what reaches over its far edge is cut off.
 
     Raises:
-        Unscorable: ``no_track``, nothing is left.
+        Unscorable: ``no_track``, nothing is left, or the box is absurdly large.
     """
     border = int(rect[0])
     height, width = picture.shape[:2]
@@ -78,6 +82,9 @@ def cut_out(picture: NDArray[np.uint8], rect: NDArray[np.int64], pad_value: int)
     left, right, _ = slice(int(rect[3]), int(rect[4])).indices(width + 2 * border)
     if bottom <= top or right <= left:
         raise Unscorable("no_track", f"a tracked face lies outside of the picture of {width}x{height}")
+    if (bottom - top) * (right - left) > LARGEST_SHARE * height * width:
+        size = f"{right - left}x{bottom - top}"
+        raise Unscorable("no_track", f"a tracked face of {size} px is no face in a picture of {width}x{height}")
     face = np.full((bottom - top, right - left, 3), pad_value, np.uint8)
     rows = slice(max(top - border, 0), max(min(bottom - border, height), 0))
     columns = slice(max(left - border, 0), max(min(right - border, width), 0))

@@ -223,3 +223,10 @@ def test_the_ends_of_a_track_are_pulled_down() -> None:
 def test_a_face_outside_of_the_picture() -> None:
     with pytest.raises(Unscorable, match="no_track"):
         cut_out(np.zeros((50, 50, 3), np.uint8), np.array([10, 80, 90, 5, 30]), 110)
+
+
+def test_an_absurd_box_fails_before_its_memory_is_asked_for() -> None:
+    picture = np.zeros((90, 120, 3), np.uint8)
+    with pytest.raises(Unscorable, match="no face in a picture of 120x90") as caught:
+        cut_out(picture, np.array([100_000, 0, 200_000, 0, 200_000]), 110)
+    assert caught.value.kind == "no_track"

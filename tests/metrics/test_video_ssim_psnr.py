@@ -52,6 +52,8 @@ def second_opinion(protocol: str, x: Any, y: Any) -> float:
             return float(np.mean([plain_pyiqa(x[..., c], y[..., c]) for c in range(3)]))
 
 
+#: Of the float32 window, whose sum alone is kept; of float32 arithmetic; of float64 arithmetic.
+ROUNDING = {"pyiqa": 1e-8, "gaussian": 1e-6, "uniform": 1e-12}
 FULL = [p.id for p in Ssim.protocols if "-face" not in p.id]
 
 
@@ -59,7 +61,7 @@ FULL = [p.id for p in Ssim.protocols if "-face" not in p.id]
 @pytest.mark.parametrize("protocol", FULL)
 def test_ssim_equals_a_second_implementation(protocol: str, shape: tuple[int, int]) -> None:
     measure = Ssim().measure(protocol)
-    rounding = 1e-8 if "pyiqa" in protocol else 1e-12  # of the float32 window, whose sum alone is kept
+    rounding = ROUNDING["pyiqa" if "pyiqa" in protocol else protocol.split("-")[1].split("@")[0]]
     for level in (1.0, 30.0, 200.0):
         x = textures(1, shape, seed=5)[0]
         y = disturbed(x, level)
@@ -114,8 +116,8 @@ def test_clip_values_are_means_over_frames_and_pool_by_frames() -> None:
         found = score(Ssim(), FULL, ArrayMedia(gen, chunk=chunk), ArrayMedia(ref, chunk=3))
         for protocol in FULL:
             frames = [second_opinion(protocol, r, g) for r, g in zip(ref, gen, strict=True)]
-            assert found[protocol].values["ssim"] == pytest.approx(np.mean(frames), abs=1e-9)
-            assert found[protocol].parts["ssim_sum"] == pytest.approx(np.sum(frames), abs=1e-8)
+            assert found[protocol].values["ssim"] == pytest.approx(np.mean(frames), abs=1e-7)
+            assert found[protocol].parts["ssim_sum"] == pytest.approx(np.sum(frames), abs=5e-7)
             assert found[protocol].parts["n_frames"] == 5
 
 

@@ -106,7 +106,15 @@ def test_a_lost_value_fails(table: Table, lab: Lab, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("protocol", "value", "tolerance"),
-    [("wer/x@1", 0.1, 0.02), ("psnr/rgb@1", 30.0, 0.1), ("fid/x@1", 12.0, 0.12), ("new/x@1", None, 1e-6)],
+    [
+        ("wer/x@1", 0.1, 0.02),
+        ("psnr/rgb@1", 30.0, 0.1),
+        ("fid/x@1", 12.0, 0.12),
+        ("new/x@1", None, 1e-6),
+        ("seeded/fid-x@0", 12.0, 0.0012),
+        ("seeded-tracks/lse-x@0", 5.0, 5e-4),
+        ("seeded/wer-x@0", 0.0, 1e-6),
+    ],
 )
 def test_default_tolerances(protocol: str, value: float | None, tolerance: float) -> None:
     assert gate.default_tolerance(protocol, value) == pytest.approx(tolerance)

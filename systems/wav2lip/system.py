@@ -1,0 +1,175 @@
+"""Wav2Lip: a video dubbed with other speech, its mouth redrawn frame by frame.
+
+Prajwal et al., "A Lip Sync Expert Is All You Need for Speech to Lip Generation In the Wild", 2020; inference as
+``Rudrabha/Wav2Lip: inference.py`` does it (tfg.md 1.8), but the video is encoded once, by the harness.
+The audio decides the length: a shorter video begins anew, and the last 0.16 s or so have no window of their own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from bench.api import FPS, Failure, Output, Request, System, Task, Tier, Unscorable, WeightFile
+from bench.networks import OFFICIAL
+from bench.systems.wav2lip.declare import ALL, CHECKPOINTS, FACE_DETECTOR
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from pydantic import BaseModel
+
+    from bench.networks import WeightSource
+    from bench.records import Frames
+    from bench.systems.wav2lip.detect import Detect, KnownFaces
+    from bench.systems.wav2lip.generator import GeneratorSizes, Wav2LipGenerator
+    from bench.systems.wav2lip.options import Wav2LipOptions
+
+
+class Wav2Lip(System):
+    """``--system wav2lip``; settings are :class:`bench.systems.wav2lip.options.Wav2LipOptions`."""
+
+    name = "wav2lip"
+    version = "1"
+    tasks: tuple[Task, ...] = ("a2v",)
+    tier: Tier = "canonical"
+    uses = frozenset({"identity"})
+    weights: Sequence[WeightFile] = ALL
+    summary = "the mouth of a video redrawn to match speech"
+    licence = "code Apache-2.0; weights for personal, research and non-commercial use"
+    source = "arXiv 2008.10010; Rudrabha/Wav2Lip"
+
+    def __init__(
+        self,
+        settings: Mapping[str, Any] | None = None,
+        weights: WeightSource = OFFICIAL,
+        detect: Detect | None = None,
+        sizes: GeneratorSizes | None = None,
+    ) -> None:
+        """``detect`` finds faces in place of the detector of the settings; ``sizes`` are the generator's, else the
+        published ones."""
+        super().__init__(settings)
+        self._source = weights
+        self._given_detector = detect
+        self._sizes = sizes
+        self._options = self._validated()
+        self._checkpoint = CHECKPOINTS[self._options.checkpoint]
+        own_detector = detect is None and self._options.detector == "s3fd"
+        self.weights = (self._checkpoint, FACE_DETECTOR) if own_detector else (self._checkpoint,)
+        self._device = "cpu"
+        self._network: Wav2LipGenerator | None = None
+        self._faces: KnownFaces | None = None
+
+    @classmethod
+    def options(cls) -> type[BaseModel]:
+        """See :meth:`bench.api.System.options`."""
+        from bench.systems.wav2lip.options import Wav2LipOptions
+
+        return Wav2LipOptions
+
+    def _validated(self) -> Wav2LipOptions:
+        from bench.systems.wav2lip.options import Wav2LipOptions
+
+        known = {key: self.settings[key] for key in Wav2LipOptions.model_fields if key in self.settings}
+        return Wav2LipOptions(**known)
+
+    def missing(self) -> list[str]:
+        """The weight files that are not here."""
+        from bench.weights import locate
+
+        return [
+            f"weights {file.name} are not here: get them from {file.source} ({file.licence}), "
+            f"then `bench weights add FILE --as {file.name}`"
+            for file in self.weights
+            if locate(file) is None
+        ]
+
+    def load(self, device: str, dtype: str) -> None:
+        """The generator, its normalisations folded, and the detector."""
+        import torch
+
+        from bench.systems.wav2lip.blocks import folded
+        from bench.systems.wav2lip.detect import KnownFaces
+        from bench.systems.wav2lip.generator import GeneratorSizes, Wav2LipGenerator
+
+        if device.startswith("cuda"):  # TF32 would give other pictures than a CPU
+            torch.backends.cuda.matmul.allow_tf32 = False
+            torch.backends.cudnn.allow_tf32 = False
+        made = Wav2LipGenerator(self._sizes or GeneratorSizes())
+        network = folded(self._source.fill(made, self._checkpoint))
+        self._network = network.to(torch.device(device), getattr(torch, dtype))
+        self._network = self._network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._device = device
+        self._faces = KnownFaces(self._given_detector or self._detector())
+
+    def _detector(self) -> Detect:
+        if self._options.detector == "dlib":
+            from bench.systems.wav2lip.detect import DlibDetector
+
+            return DlibDetector()
+        from bench.systems.wav2lip.s3fd import S3FD, S3fdDetector
+
+        network = self._source.fill(S3FD(), FACE_DETECTOR)
+        return S3fdDetector(network, self._device, self._options.detector_batch_size)
+
+    def generate(self, requests: Sequence[Request]) -> Sequence[Output | Failure]:
+        """One dubbed video per request."""
+        results: list[Output | Failure] = []
+        for request in requests:
+            try:
+                results.append(Output(video=self._dubbed(request)))
+            except Unscorable as error:
+                results.append(Failure(error.kind, error.detail))
+        return results
+
+    def _dubbed(self, request: Request) -> Frames:
+        from bench.systems.wav2lip.boxes import Pads
+        from bench.systems.wav2lip.redraw import fill_up, looped, read_frames, redraw
+        from bench.systems.wav2lip.tracks import place
+
+        if self._network is None or self._faces is None:
+            raise RuntimeError("load() comes before generate()")
+        if request.identity is None:
+            raise Unscorable("missing_reference", "no video to redraw")
+        speech = _speech_windows(request)
+        options = self._options
+        room, filled = read_frames(request.identity, len(speech), request.workdir, options.resize_factor)
+        found = self._faces.of(room[:filled], request.identity_key)
+        face = options.face if isinstance(options.face, int) else None
+        placed = place(found, (room.shape[1], room.shape[2]), Pads(*options.pads), face, options.smooth)
+        order = looped(len(speech), filled)
+        fill_up(room, order)
+        network = self._network
+
+        def make(crops: Frames, places: NDArray[np.intp]) -> Frames:
+            return _faces_made(network, crops, speech[places])
+
+        redraw(room, order, placed, make, size=network.sizes.image, batch=options.batch_size)
+        return room
+
+
+def _speech_windows(request: Request) -> NDArray[np.float32]:
+    """Mel windows (n, 1, 80, 16) of the driving audio, one per frame of the output."""
+    from bench import media
+    from bench.api import Source
+    from bench.systems.wav2lip.mel import RATE, driving_mel, window_starts, windows
+
+    if request.audio is None:
+        raise Unscorable("missing_reference", "no driving audio")
+    audio = media.decode_audio(Source(request.audio))
+    mel = driving_mel(media.resample(audio.samples, audio.rate, RATE))
+    return windows(mel, window_starts(mel.shape[1], FPS))
+
+
+def _faces_made(network: Wav2LipGenerator, crops: Frames, speech: NDArray[np.float32]) -> Frames:
+    """RGB crops (b, S, S, 3) and mel windows (b, 1, 80, 16) to RGB faces (b, S, S, 3)."""
+    import torch
+
+    from bench.systems.wav2lip.paste import network_input, to_levels
+
+    weight = next(network.parameters())
+    with torch.inference_mode():
+        seen = torch.from_numpy(network_input(crops[..., ::-1])).to(weight.device)  # (b, 6, S, S), blue first
+        seen = (seen.to(torch.float32) / 255.0).to(weight.dtype).contiguous(memory_format=torch.channels_last)
+        made = network(torch.from_numpy(speech).to(weight.device, weight.dtype), seen)
+    return to_levels(made.float().cpu().numpy())[..., ::-1]
