@@ -18,7 +18,6 @@ from scipy.signal import medfilt
 
 from bench.api import Unscorable
 
-
 #: A crop of more than so many times the picture's area is a detector's error; the source would ask for its memory.
 LARGEST_SHARE = 64
 
