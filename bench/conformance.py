@@ -78,7 +78,8 @@ class Fill:
     gain: float = 1.0
     keep: tuple[str, ...] = ()
     multiply: Mapping[str, float] = field(default_factory=dict)
-    header: Mapping[str, str] = field(default_factory=dict)  # the case's own metadata: texts, names of weights
+    header: Mapping[str, str] = field(default_factory=dict)  # the case's own metadata: texts, its name
+    folder: Path | None = None  # where the case lies
 
     def apply(self, module: _Module) -> _Module:
         """Fill ``module`` in place by the rule, then multiply the named tensors; returns it."""
@@ -240,7 +241,9 @@ def _compare(case: Case, adapter: str) -> Comparison:
     header = _header(case.path)
     tensors = _tensors(case.path)
     config = json.loads(header.get("config", "{}"))
-    got = function(config, {k[3:]: v for k, v in tensors.items() if k.startswith("in.")}, _fill(header, config))
+    got = function(
+        config, {k[3:]: v for k, v in tensors.items() if k.startswith("in.")}, _fill(header, config, case.path.parent)
+    )
     expected = {k[4:]: v for k, v in tensors.items() if k.startswith("out.")}
     wider = WHOLE_NUMBERS.get(case.op, {})
     return compare_arrays(got, expected, float(header["rtol"]), float(header["atol"]), wider)
@@ -271,10 +274,10 @@ def _with_tensors(node: Any, folder: Path) -> Any:
     return _tensors(folder / file)[tensor]
 
 
-def _fill(header: Mapping[str, str], config: Mapping[str, Any]) -> Fill:
+def _fill(header: Mapping[str, str], config: Mapping[str, Any], folder: Path) -> Fill:
     keep = tuple(json.loads(header.get("keep", "[]")))
     gain, multiply = float(header.get("gain", 1.0)), config.get("multiply_after_fill", {})
-    return Fill(header.get("fill", "none"), gain, keep, multiply, header)
+    return Fill(header.get("fill", "none"), gain, keep, multiply, header, folder)
 
 
 def _header(path: Path) -> dict[str, str]:

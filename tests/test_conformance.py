@@ -72,7 +72,7 @@ def test_a_right_answer_passes_and_sees_inputs_and_config_alone(golden, serve):
     assert seen["config"] == {"factor": 2}
     assert list(seen["inputs"]) == ["x"]
     np.testing.assert_array_equal(seen["inputs"]["x"], INPUTS["in.x"])
-    assert seen["fill"] == Fill("none", 1.0, (), {}, seen["fill"].header)
+    assert seen["fill"] == Fill("none", 1.0, (), {}, seen["fill"].header, golden / "toy")
     assert seen["fill"].header["case"] == "one"
 
 

@@ -229,7 +229,7 @@ def pipeline_tts(config: dict[str, Any], inputs: dict[str, Array], fill: Fill) -
 
 def _cascade(config: dict[str, Any], fill: Fill) -> tuple[TextToVec, Synthesizer, SpeechSr]:
     """Both networks by the fill rule, each with its own gain, and SpeechSR with the official weights."""
-    from bench.systems.hierspeech.adapters_synth import _official_speechsr
+    from bench.systems.hierspeech.adapters_synth import official_speechsr
     from bench.systems.hierspeech.speechsr import SpeechSr, SpeechSrConfig
     from bench.systems.hierspeech.synthesizer import Synthesizer, SynthesizerConfig
     from bench.systems.hierspeech.ttv import TextToVec, TTVConfig
@@ -240,7 +240,7 @@ def _cascade(config: dict[str, Any], fill: Fill) -> tuple[TextToVec, Synthesizer
     replace(fill, gain=config["synthesizer_gain"]).apply(synthesizer)
     rate = int(config["speechsr"]) * 1000
     finer = SpeechSr(SpeechSrConfig(), rate)
-    finer.load_state_dict(_official_speechsr(rate))
+    finer.load_state_dict(official_speechsr(rate, fill))
     return ttv.eval(), synthesizer.eval(), finer.eval()
 
 

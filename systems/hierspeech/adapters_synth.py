@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import fields
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
@@ -186,14 +185,14 @@ def speechsr(config: _Config, inputs: _Inputs, fill: Fill) -> _Outputs:
     case = fill.header["case"]
     network = SpeechSr(_sizes(SpeechSrConfig, config), 48000 if "48k" in case else 24000)
     if "real" in case:
-        network.load_state_dict(_official_speechsr(network.output_rate))
+        network.load_state_dict(official_speechsr(network.output_rate, fill))
     else:
         fill.apply(network)
     return _arrays({"y": network.eval().enhance(_tensors(inputs)["x"])})
 
 
-def _official_speechsr(rate: int) -> dict[str, Tensor]:
-    """The official tensors: what the user has added, or the files that lie beside the golden cases.
+def official_speechsr(rate: int, fill: Fill) -> dict[str, Tensor]:
+    """The official tensors: what the user has added, or files in a folder ``weights`` beside that of the golden cases.
 
     Raises:
         DataError: they are nowhere.
@@ -201,11 +200,11 @@ def _official_speechsr(rate: int) -> dict[str, Tensor]:
     if weights.locate(SPEECHSR[rate]) is not None:
         return weights.tensors(SPEECHSR[rate])
     name = f"speechsr{rate // 1000}k.safetensors"
-    beside_checkout = Path(__file__).resolve().parents[2].parent / "shared" / "weights"
-    for folder in (weights.folder(), beside_checkout):
+    beside = [fill.folder.parents[1] / "weights"] if fill.folder is not None else []
+    for folder in (weights.folder(), *beside):
         if (folder / name).is_file():
             return load_any(folder / name)
-    raise DataError(f"{name} is neither in {weights.folder()} nor in ../shared/weights", "the case needs it.")
+    raise DataError(f"{name} is neither in {weights.folder()} nor beside the golden cases", "the case needs it.")
 
 
 @torch.no_grad()
