@@ -82,6 +82,7 @@ test-all: lint conformance
 
 speed: $(VENV)/.dev
 	$(BIN)/python tests/speed/run.py
+	$(BIN)/python tests/speed/run.py canonical --quick
 
 clean:
 	rm -rf $(VENV) $(OUT) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .coverage .coverage.*

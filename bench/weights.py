@@ -168,8 +168,7 @@ def tensors(weight: WeightFile) -> dict[str, torch.Tensor]:
     Raises:
         DataError: absent, damaged, or not what is declared.
     """
-    from bench.weights_file import load
-    from bench.weights_verify import check_header
+    from bench.weights_file import check_header, load
 
     path = here(weight)
     check_header(weight, path)

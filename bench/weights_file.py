@@ -20,7 +20,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.errors import DataError, in_words
-from bench.weights_check import ITEM_BYTES, Spec
+from bench.records import WeightFile
+from bench.weights_check import ITEM_BYTES, Spec, difference, manifest_of
 
 if TYPE_CHECKING:
     import torch
@@ -236,3 +237,27 @@ def _appearing(path: Path) -> Iterator[Any]:
         os.fsync(number)
     finally:
         os.close(number)
+
+
+def check_header(weight: WeightFile, path: Path) -> None:
+    """Hold the header of a converted file against the declaration; its numbers are not read.
+
+    Raises:
+        DataError: damaged, made from another file than the declared one, or other tensors.
+    """
+    header = read_header(path)
+    record = recorded(header.metadata, path)
+    official = weight.sha256 is not None
+    if official and record.source_sha256 != weight.sha256:
+        raise DataError(
+            f"{path} was made from a file with SHA-256 {record.source_sha256}, declared is {weight.sha256}",
+            "`bench weights add --force FILE` with the official file.",
+        )
+    manifest = manifest_of(weight)
+    found = difference(header.tensors, manifest, official)
+    absent = [name for name in manifest.tensors if name not in header.tensors]
+    if found or absent:
+        raise DataError(
+            f"{path} does not fit manifest {manifest.name}: {found or f'{len(absent)} counters missing'}",
+            "the manifest has changed: `bench weights add --force FILE` with the official file.",
+        )

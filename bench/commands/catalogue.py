@@ -169,6 +169,7 @@ def _system_details(cls: type[System]) -> dict[str, Any]:
         "version": cls.version,
         "uses": sorted(cls.uses),
         "settings": settings,
+        "stages": list(cls.stages()),
         "weights": [_weight(weight) for weight in weights],
         "source": cls.source,
     }

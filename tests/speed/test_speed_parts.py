@@ -6,15 +6,31 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
+
+import pytest
+
+LIGHT = {"overhead", "scoring", "rows", "memory", "start", "pieces", "networks"}
+
+
+def lines(target: Path, *parts: str) -> list[dict[str, Any]]:
+    """The benchmark's lines in its smallest form."""
+    script = Path(__file__).with_name("run.py")
+    command = [sys.executable, str(script), "--tiny", "--json", str(target), *parts]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    found: list[dict[str, Any]] = json.loads(target.read_text())["lines"]
+    return found
 
 
 def test_every_part_runs_and_one_pass_gives_the_naive_numbers(tmp_path: Path) -> None:
-    target = tmp_path / "speed.json"
-    script = Path(__file__).with_name("run.py")
-    done = subprocess.run(
-        [sys.executable, str(script), "--tiny", "--json", str(target)], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    found = json.loads(target.read_text())
-    assert {line["part"] for line in found["lines"]} == {"overhead", "scoring", "rows", "memory", "start"}
-    assert all(line["value"] > 0 or line["what"] == "skipped" for line in found["lines"] if line["part"] != "memory")
+    found = lines(tmp_path / "speed.json", *sorted(LIGHT))
+    assert {line["part"] for line in found} == LIGHT
+    assert all(line["value"] > 0 or line["what"] == "skipped" for line in found if line["part"] != "memory")
+
+
+@pytest.mark.slow  # loads every canonical network a dozen times
+def test_one_pass_of_the_canonical_metrics_gives_the_numbers_of_the_reference_way(tmp_path: Path) -> None:
+    found = lines(tmp_path / "speed.json", "canonical")
+    assert {line["part"] for line in found} == {"canonical"}
+    assert found[0]["what"] == "skipped" or all(line["value"] > 0 for line in found)
