@@ -12,7 +12,7 @@ import sys
 
 import typer
 
-from bench.commands import data, look, run, tables
+from bench.commands import data, look, run, tables, train
 from bench.commands.options import Output, set_output
 from bench.errors import BenchError
 
@@ -29,6 +29,7 @@ run.register(app)
 tables.register(app)
 look.register(app)
 data.register(app)
+train.register(app)
 
 
 def _version(value: bool) -> None:

@@ -71,6 +71,15 @@ class System(ABC):
         """The pydantic model of the settings that ``--set`` accepts; ``None``: it has none."""
         return None
 
+    @classmethod
+    def stages(cls) -> Mapping[str, str]:
+        """What ``bench train`` can train of it: names to ``"module:function"``, in the order of training.
+
+        The function takes a :class:`bench.train_request.TrainRequest` and returns a :class:`bench.train.Stage`;
+        its module is imported when it is needed. Empty: the system is not trained here.
+        """
+        return {}
+
     def missing(self) -> list[str]:
         """What keeps the system from running here, one line each with its remedy; empty: nothing."""
         return []

@@ -11,7 +11,7 @@ import hashlib
 import os
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -99,7 +99,7 @@ class TrainSettings:
 
 @dataclass(frozen=True)
 class Trained:
-    """What a call did: the steps that are done now, and why it stopped (``steps`` or ``budget``)."""
+    """What a call did: the steps that are done now, and why it stopped (``steps``, ``budget`` or ``asked``)."""
 
     step: int
     reason: str
@@ -118,8 +118,12 @@ def step_seed(seed: int, step: int, rank: int) -> int:
     return int.from_bytes(digest[:8], "big") >> 1
 
 
-def train(stage: Stage, settings: TrainSettings, progress: Progress) -> Trained:
+def train(
+    stage: Stage, settings: TrainSettings, progress: Progress, stop: Callable[[], bool] = lambda: False
+) -> Trained:
     """Train ``stage`` up to ``settings.steps`` steps, going on from the folder's checkpoint where there is one.
+
+    ``stop`` is asked between two steps; where it says so, the training is saved and ends.
 
     Raises:
         UsageError: the checkpoint is of another stage or of other settings.
@@ -127,7 +131,7 @@ def train(stage: Stage, settings: TrainSettings, progress: Progress) -> Trained:
     """
     world = _World.of_environment(settings.device)
     with world:
-        return _Loop(stage, settings, world).run(progress)
+        return _Loop(stage, settings, world, stop).run(progress)
 
 
 @dataclass
@@ -180,8 +184,8 @@ class _World:
 
 
 class _Loop:
-    def __init__(self, stage: Stage, settings: TrainSettings, world: _World) -> None:
-        self._stage, self._settings, self._world = stage, settings, world
+    def __init__(self, stage: Stage, settings: TrainSettings, world: _World, stop: Callable[[], bool]) -> None:
+        self._stage, self._settings, self._world, self._stop = stage, settings, world, stop
         self._networks = {name: network.to(world.device) for name, network in stage.networks().items()}
         self._optimisers = dict(stage.optimisers())
         self._averages = {name: _Average(self._networks[name], decay) for name, decay in stage.averaged.items()}
@@ -196,7 +200,7 @@ class _Loop:
         steps, step = self._settings.steps, first
         try:
             with progress.stage(f"train {self._stage.name}", max(0, steps - first), first) as bar:
-                while step < steps and not self._world.any(self._out_of_time()):
+                while step < steps and not self._world.any(self._out_of_time() or self._stop()):
                     logged = self._step(step)
                     step += 1
                     if log is not None:
@@ -208,8 +212,9 @@ class _Loop:
             if log is not None:
                 log.close()
         self._save(step)
-        done = step >= steps
-        return Trained(step, "steps" if done else "budget", self._ship(step) if self._world.rank == 0 else None)
+        asked = self._world.any(self._stop())
+        why = "steps" if step >= steps else "asked" if asked else "budget"
+        return Trained(step, why, self._ship(step) if self._world.rank == 0 else None)
 
     def _out_of_time(self) -> bool:
         budget = self._settings.budget_s

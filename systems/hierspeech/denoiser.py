@@ -14,17 +14,10 @@ import torch
 from torch import nn
 
 from bench.errors import DataError
-from bench.records import WeightFile
+from bench.systems.hierspeech import weight_files
 from bench.systems.hierspeech.conformer import Conformer
 
-WEIGHTS = WeightFile(
-    name="hierspeechpp_denoiser.pth",
-    sha256=None,
-    size=8350488,
-    licence="MIT",
-    source="sh-lee-prml/HierSpeechpp: denoiser/g_best",
-    manifest="hier_denoiser.json",
-)
+WEIGHTS = weight_files.DENOISER
 _DEPTH = 4
 
 

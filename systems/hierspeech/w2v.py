@@ -17,7 +17,7 @@ from torch import nn
 from torch.nn.functional import pad
 
 from bench.errors import DataError, UsageError
-from bench.records import WeightFile
+from bench.systems.hierspeech import weight_files
 from bench.systems.hierspeech.waveform import SOURCE_STEP, pad_right
 
 if TYPE_CHECKING:
@@ -42,13 +42,7 @@ MMS_300M: Mapping[str, Any] = {
     "do_stable_layer_norm": True,
     "layer_norm_eps": 1e-5,
 }
-WEIGHTS = WeightFile(
-    name="mms-300m.bin",
-    sha256=None,
-    size=None,
-    licence="CC-BY-NC 4.0 (non-commercial)",
-    source="huggingface.co/facebook/mms-300m: pytorch_model.bin or model.safetensors (`--as mms-300m.bin`)",
-)
+WEIGHTS = weight_files.MMS
 _OLD_NAMES = {".conv.weight_g": ".conv.parametrizations.weight.original0"}
 _OLD_NAMES[".conv.weight_v"] = ".conv.parametrizations.weight.original1"
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 
-def _four(value: Any) -> Any:
+def four(value: Any) -> Any:
     """``0,10,0,0`` or ``0 10 0 0`` as four numbers."""
     return value.replace(",", " ").split() if isinstance(value, str) else value
 
@@ -21,7 +21,8 @@ class Wav2LipOptions(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     checkpoint: Literal["wav2lip", "wav2lip_gan"] = "wav2lip"
-    pads: Annotated[tuple[int, int, int, int], BeforeValidator(_four)] = (0, 10, 0, 0)
+    trained: str | None = Field(default=None, description="a generator of `bench train wav2lip`, for the checkpoint")
+    pads: Annotated[tuple[int, int, int, int], BeforeValidator(four)] = (0, 10, 0, 0)
     smooth: bool = Field(default=True, description="boxes are averaged over five frames")
     resize_factor: int = Field(default=1, ge=1, le=64, description="the video is made smaller by this factor first")
     face: Literal["best"] | Annotated[int, Field(ge=0, le=99)] = "best"

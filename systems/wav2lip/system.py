@@ -8,6 +8,7 @@ The audio decides the length: a shorter video begins anew, and the last 0.16 s o
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.api import FPS, Failure, Output, Request, System, Task, Tier, Unscorable, WeightFile
@@ -34,6 +35,7 @@ class Wav2Lip(System):
     tasks: tuple[Task, ...] = ("a2v",)
     tier: Tier = "canonical"
     uses = frozenset({"identity"})
+    local_settings = frozenset({"trained"})
     weights: Sequence[WeightFile] = ALL
     summary = "the mouth of a video redrawn to match speech"
     licence = "code Apache-2.0; weights for personal, research and non-commercial use"
@@ -55,7 +57,10 @@ class Wav2Lip(System):
         self._options = self._validated()
         self._checkpoint = CHECKPOINTS[self._options.checkpoint]
         own_detector = detect is None and self._options.detector == "s3fd"
-        self.weights = (self._checkpoint, FACE_DETECTOR) if own_detector else (self._checkpoint,)
+        official = () if self._options.trained else (self._checkpoint,)
+        if self._options.trained:
+            self.tier = "embedded"  # results of own weights are not those of the published ones
+        self.weights = (*official, FACE_DETECTOR) if own_detector else official
         self._device = "cpu"
         self._network: Wav2LipGenerator | None = None
         self._faces: KnownFaces | None = None
@@ -67,6 +72,12 @@ class Wav2Lip(System):
 
         return Wav2LipOptions
 
+    @classmethod
+    def stages(cls) -> Mapping[str, str]:
+        """The lip-sync expert, then the generator that is judged by it."""
+        module = "bench.systems.wav2lip.training"
+        return {"expert": f"{module}:expert", "generator": f"{module}:generator"}
+
     def _validated(self) -> Wav2LipOptions:
         from bench.systems.wav2lip.options import Wav2LipOptions
 
@@ -77,12 +88,20 @@ class Wav2Lip(System):
         """The weight files that are not here."""
         from bench.weights import locate
 
-        return [
+        trained = self._options.trained
+        absent = [f"trained={trained}: no such file"] if trained and not Path(trained).is_file() else []
+        return absent + [
             f"weights {file.name} are not here: get them from {file.source} ({file.licence}), "
             f"then `bench weights add FILE --as {file.name}`"
             for file in self.weights
             if locate(file) is None
         ]
+
+    def fingerprint(self) -> str:
+        """The hash of ``trained``: where it lies does not matter."""
+        from bench.weights import sha256
+
+        return sha256(Path(self._options.trained)) if self._options.trained else ""
 
     def load(self, device: str, dtype: str) -> None:
         """The generator, its normalisations folded, and the detector."""
@@ -90,17 +109,23 @@ class Wav2Lip(System):
 
         from bench.systems.wav2lip.blocks import folded
         from bench.systems.wav2lip.detect import KnownFaces
-        from bench.systems.wav2lip.generator import GeneratorSizes, Wav2LipGenerator
 
         if device.startswith("cuda"):  # TF32 would give other pictures than a CPU
             torch.backends.cuda.matmul.allow_tf32 = False
             torch.backends.cudnn.allow_tf32 = False
-        made = Wav2LipGenerator(self._sizes or GeneratorSizes())
-        network = folded(self._source.fill(made, self._checkpoint))
+        network = folded(self._generator())
         self._network = network.to(torch.device(device), getattr(torch, dtype))
         self._network = self._network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._device = device
         self._faces = KnownFaces(self._given_detector or self._detector())
+
+    def _generator(self) -> Wav2LipGenerator:
+        from bench.systems.wav2lip.generator import GeneratorSizes, Wav2LipGenerator
+        from bench.systems.wav2lip.trained import generator_of
+
+        if self._options.trained:
+            return generator_of(Path(self._options.trained))
+        return self._source.fill(Wav2LipGenerator(self._sizes or GeneratorSizes()), self._checkpoint)
 
     def _detector(self) -> Detect:
         if self._options.detector == "dlib":

@@ -1,0 +1,116 @@
+"""The networks of ``hierspeech``, each built and filled when it is first wanted, ready for inference."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import torch
+from torch import nn
+
+from bench.networks import Official
+from bench.systems.hierspeech import denoiser, mel, w2v, weight_files
+from bench.systems.hierspeech.face import declare
+from bench.systems.hierspeech.face.blocks import folded
+from bench.systems.hierspeech.face.generator import TTVFace, TTVFaceSizes
+from bench.systems.hierspeech.speechsr import SpeechSr, SpeechSrConfig
+from bench.systems.hierspeech.synthesizer import TRAINING_PARTS, Synthesizer, SynthesizerConfig
+from bench.systems.hierspeech.ttv import TextToVec, TTVConfig
+from bench.systems.hierspeech.weight_norm import fold_weight_norm
+
+if TYPE_CHECKING:
+    from bench.networks import WeightSource
+    from bench.records import WeightFile
+
+_Module = TypeVar("_Module", bound=nn.Module)
+_TTV_TRAINING_PARTS = ("enc_q", "phoneme_classifier")
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Sizes of all networks; the defaults are the published ones."""
+
+    ttv: TTVConfig = field(default_factory=TTVConfig)
+    synthesizer: SynthesizerConfig = field(default_factory=SynthesizerConfig)
+    speechsr: SpeechSrConfig = field(default_factory=SpeechSrConfig)
+    denoiser: denoiser.DenoiserConfig = field(default_factory=denoiser.DenoiserConfig)
+    mel: mel.MelConfig = mel.DEFAULT
+    mms: Mapping[str, Any] = field(default_factory=lambda: w2v.MMS_300M)
+    mms_layer: int = w2v.LAYER
+    face: TTVFaceSizes = field(default_factory=TTVFaceSizes)
+
+
+class Networks:
+    """Everything lies on ``device``. Speech and features are float32; the faces alone are made in ``dtype``.
+
+    A rounded duration or feature would change the speech; TF32 would too, so it is switched off.
+    """
+
+    def __init__(self, source: WeightSource, sizes: Sizes, device: str, dtype: str) -> None:
+        if device.startswith("cuda"):
+            torch.backends.cuda.matmul.allow_tf32 = False
+            torch.backends.cudnn.allow_tf32 = False
+        self.source = source
+        self.sizes = sizes
+        self.device = torch.device(device)
+        self.dtype: torch.dtype = getattr(torch, dtype)
+        self._finer: dict[int, SpeechSr] = {}
+
+    @cached_property
+    def ttv(self) -> TextToVec:
+        """Text-to-vec without what only training needs."""
+        network = self._filled(lambda: TextToVec(self.sizes.ttv), weight_files.TTV)
+        return fold_weight_norm(_without(network, _TTV_TRAINING_PARTS))
+
+    @cached_property
+    def synthesizer(self) -> Synthesizer:
+        """The synthesizer without what only training needs."""
+        network = self._filled(lambda: Synthesizer(self.sizes.synthesizer), weight_files.SYNTHESIZER)
+        return fold_weight_norm(_without(network, TRAINING_PARTS))
+
+    @cached_property
+    def denoiser(self) -> denoiser.Denoiser:
+        """The denoiser of references."""
+        return self._filled(lambda: denoiser.Denoiser(self.sizes.denoiser), weight_files.DENOISER)
+
+    @cached_property
+    def mms(self) -> w2v.Wav2VecFeatures:
+        """wav2vec 2.0, as far as its seventh layer."""
+        if isinstance(self.source, Official):
+            from bench.weights import here
+
+            return w2v.load(here(weight_files.MMS), str(self.device), self.sizes.mms)
+        return self._filled(lambda: w2v.Wav2VecFeatures(self.sizes.mms, self.sizes.mms_layer), weight_files.MMS)
+
+    @cached_property
+    def face(self) -> TTVFace:
+        """The talking face, its normalisations folded, in ``dtype``."""
+        return self._face(declare.FACE)
+
+    @cached_property
+    def silent_face(self) -> TTVFace:
+        """The network that closes lips."""
+        return self._face(declare.SILENT_FACE)
+
+    def finer(self, rate: int) -> SpeechSr:
+        """SpeechSR to ``rate``, 24000 or 48000 Hz."""
+        if rate not in self._finer:
+            made = self._filled(lambda: SpeechSr(self.sizes.speechsr, rate), weight_files.SPEECHSR[rate])
+            self._finer[rate] = fold_weight_norm(made)
+        return self._finer[rate]
+
+    def _face(self, weight: WeightFile) -> TTVFace:
+        network = folded(self._filled(lambda: TTVFace(self.sizes.face), weight))
+        return network.to(self.dtype)
+
+    def _filled(self, make: Callable[[], _Module], weight: WeightFile) -> _Module:
+        return self.source.fill(make(), weight).to(self.device)
+
+
+def _without(network: _Module, parts: tuple[str, ...]) -> _Module:
+    for part in parts:
+        if hasattr(network, part):  # the null style is there only where there is one
+            delattr(network, part)
+    return network

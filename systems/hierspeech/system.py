@@ -1,0 +1,316 @@
+"""HierSpeech++ with its talking face: text to speech in a reference's voice, and a face that speaks the same features.
+
+Lee et al., "HierSpeech++", 2023 (arXiv 2311.12454), as ``sh-lee-prml/HierSpeechpp: inference.py`` runs it; the face is
+the one of the shared-latent paper (seed 003), for which no official weights exist. ``tts``: text to text-to-vec
+to synthesizer. ``t2av``: text-to-vec's features drive the face too. ``a2v``: features of the real audio drive it.
+
+What a request gets does not depend on the others of its batch: the pieces of one text are made together, texts are not.
+What is shared is kept: voices, detected faces, identities, and one call of espeak for all texts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from bench.api import FPS, Audio, Failure, Output, Request, System, Task, Tier, Unscorable, WeightFile
+from bench.errors import DataError
+from bench.metrics.declare import DLIB_SHAPE_68, need_modules, shipped_path
+from bench.networks import OFFICIAL, Official
+from bench.systems.hierspeech import weight_files
+from bench.systems.hierspeech.face.declare import FACE, SILENT_FACE, VGG19
+from bench.systems.wav2lip.declare import FACE_DETECTOR
+
+if TYPE_CHECKING:
+    import torch
+    from pydantic import BaseModel
+
+    from bench.networks import WeightSource
+    from bench.records import Frames
+    from bench.systems.hierspeech.face.talk import TalkingFace
+    from bench.systems.hierspeech.long_text import Speech
+    from bench.systems.hierspeech.options import HierSpeechOptions
+    from bench.systems.hierspeech.parts import Networks, Sizes
+    from bench.systems.hierspeech.text import Tokens
+    from bench.systems.hierspeech.voices import Voice, Voices
+    from bench.systems.wav2lip.detect import Detect
+
+RATE = 16_000
+_SAMPLES_PER_FRAME = RATE // FPS
+_TASKS: tuple[Task, ...] = ("tts", "t2av", "a2v")
+_SPEAKS: frozenset[Task] = frozenset({"tts", "t2av"})
+_SHOWS: frozenset[Task] = frozenset({"t2av", "a2v"})
+
+
+class HierSpeech(System):
+    """``--system hierspeech``; settings are :class:`bench.systems.hierspeech.options.HierSpeechOptions`.
+
+    An instance has the tasks of the setting ``tasks`` and the weights that these need.
+    """
+
+    name = "hierspeech"
+    version = "1"
+    tasks: tuple[Task, ...] = _TASKS
+    tier: Tier = "canonical"
+    uses = frozenset({"voice", "identity"})
+    weights: Sequence[WeightFile] = (
+        weight_files.TTV,
+        weight_files.SYNTHESIZER,
+        *weight_files.SPEECHSR.values(),
+        weight_files.DENOISER,
+        weight_files.MMS,
+        FACE,
+        SILENT_FACE,
+        FACE_DETECTOR,
+        DLIB_SHAPE_68,
+        VGG19,
+    )
+    summary = "zero-shot text to speech, and a face that speaks the same features"
+    licence = "code Apache-2.0; speech weights MIT, wav2vec 2.0 MMS CC-BY-NC 4.0"
+    source = "arXiv 2311.12454; sh-lee-prml/HierSpeechpp; face: seed 003 of the specification"
+
+    def __init__(
+        self,
+        settings: Mapping[str, Any] | None = None,
+        weights: WeightSource = OFFICIAL,
+        detect: Detect | None = None,
+        sizes: Sizes | None = None,
+    ) -> None:
+        """``detect`` finds faces in place of the detector of the settings; ``sizes`` are the networks', else the
+        published ones."""
+        super().__init__(settings)
+        self._source = weights
+        self._given_detector = detect
+        self._sizes = sizes
+        self._options = self._validated()
+        asked = self._options.tasks
+        ready = tuple(task for task in _TASKS if not self.missing_for(task))
+        self.tasks = (ready or _TASKS) if asked == "auto" else asked
+        self.weights = tuple(dict.fromkeys(file for task in self.tasks for file in self.weights_for(task)))
+        self._networks: Networks | None = None
+        self._known_voices: Voices | None = None
+        self._talking: TalkingFace | None = None
+
+    @classmethod
+    def options(cls) -> type[BaseModel]:
+        """See :meth:`bench.api.System.options`."""
+        from bench.systems.hierspeech.options import HierSpeechOptions
+
+        return HierSpeechOptions
+
+    def _validated(self) -> HierSpeechOptions:
+        from bench.systems.hierspeech.options import HierSpeechOptions
+
+        known = {key: self.settings[key] for key in HierSpeechOptions.model_fields if key in self.settings}
+        return HierSpeechOptions(**known)
+
+    def weights_for(self, task: Task) -> tuple[WeightFile, ...]:
+        """The files that ``task`` needs under these settings."""
+        options = self._options
+        files: list[WeightFile] = []
+        if task in _SPEAKS:
+            files += [weight_files.TTV, weight_files.SYNTHESIZER]
+            files += [weight_files.SPEECHSR[options.output_rate]] if options.output_rate != RATE else []
+            files += [weight_files.DENOISER] if options.denoise_ratio > 0 else []
+        if task == "a2v":
+            files.append(weight_files.MMS)
+        if task in _SHOWS:
+            files.append(FACE)
+            files += [SILENT_FACE] if options.silent == "generator" else []
+            files += [DLIB_SHAPE_68] if options.silent == "closed_frame" else []
+            files += [FACE_DETECTOR] if options.detector == "s3fd" and self._given_detector is None else []
+        return tuple(files)
+
+    def missing_for(self, task: Task) -> list[str]:
+        """What keeps ``task`` from running here, one line each with its remedy."""
+        from bench.weights import locate
+
+        official = isinstance(self._source, Official)
+        lines = [
+            f"weights {file.name} are not here: get them from {file.source} ({file.licence}), "
+            f"then `bench weights add FILE --as {file.name}`"
+            for file in self.weights_for(task)
+            if official and file.package is None and locate(file) is None
+        ]
+        return lines + self._missing_packages(task)
+
+    def _missing_packages(self, task: Task) -> list[str]:
+        from bench import espeak
+
+        options = self._options
+        lines = espeak.available() if task in _SPEAKS else []
+        if task == "a2v":
+            lines = [*lines, *need_modules("transformers", extra="hierspeech")]
+        marks = task in _SHOWS and options.silent == "closed_frame"
+        if marks or (task in _SHOWS and options.detector == "dlib" and self._given_detector is None):
+            lines = [*lines, *need_modules("dlib")]
+        if marks and shipped_path(DLIB_SHAPE_68) is None:
+            lines = [*lines, f"the model {DLIB_SHAPE_68.name} was not found: pip install {DLIB_SHAPE_68.package}"]
+        return lines
+
+    def missing(self) -> list[str]:
+        """What the chosen tasks lack, each line with the tasks that need it."""
+        users: dict[str, list[Task]] = {}
+        for task in self.tasks:
+            for line in self.missing_for(task):
+                users.setdefault(line, []).append(task)
+        return [f"{', '.join(tasks)}: {line}" for line, tasks in users.items()]
+
+    def preflight(self, clip_ids: Sequence[str]) -> list[str]:
+        """Which tasks ``auto`` has left out, and what they lack."""
+        if self._options.tasks != "auto":
+            return []
+        return [f"{task} is left out: {'; '.join(self.missing_for(task))}" for task in _TASKS if task not in self.tasks]
+
+    def load(self, device: str, dtype: str) -> None:
+        """Tasks that are named in the settings are made ready; under ``auto`` each network when it is first wanted."""
+        from bench.systems.hierspeech.parts import Networks, Sizes
+        from bench.systems.hierspeech.voices import Voices
+
+        options = self._options
+        networks = Networks(self._source, self._sizes or Sizes(), device, dtype)
+        self._networks = networks
+        self._known_voices = Voices(networks, options.denoise_ratio, options.voice_seconds, options.voice_repeats)
+        self._talking = None
+        named = () if options.tasks == "auto" else options.tasks
+        if _SPEAKS & set(named):
+            self._speakers(networks)
+        if _SHOWS & set(named):
+            self._face(networks)
+        if "a2v" in named:
+            networks.mms.eval()
+
+    def generate(self, requests: Sequence[Request]) -> Sequence[Output | Failure]:
+        """Speech, or a speaking face, or both, per request."""
+        from bench.systems.hierspeech.long_text import pieces_of
+
+        options = self._options
+        texts = [request.text if request.task in _SPEAKS else None for request in requests]
+        pieces = pieces_of(texts, options.longest_sentence, official_list_repr=options.official_list_repr)
+        results: list[Output | Failure] = []
+        for request, spoken in zip(requests, pieces, strict=True):
+            try:
+                results.append(self._answer(request, spoken))
+            except Unscorable as error:
+                results.append(Failure(error.kind, error.detail))
+            except DataError as error:
+                results.append(Failure("model_error", error.message))
+        return results
+
+    def _answer(self, request: Request, pieces: list[Tokens] | Failure) -> Output:
+        if request.task not in _TASKS:
+            raise Unscorable("model_error", f"hierspeech does not do {request.task}")
+        networks = self._loaded()
+        if request.task == "a2v":
+            features, count = self._heard(networks, request)
+            return Output(video=self._shown(networks, features, count, request))
+        if isinstance(pieces, Failure):
+            raise Unscorable(pieces.kind, pieces.detail)
+        if request.task == "t2av" and request.identity is None:
+            raise Unscorable("missing_reference", "no video to redraw")
+        voice = self._voice(request)
+        speech = self._speech(networks, request, pieces, voice)
+        if request.task == "tts":
+            return Output(audio=self._levelled(speech.wave, speech.rate, voice))
+        return self._both(networks, request, speech, voice)
+
+    def _loaded(self) -> Networks:
+        if self._networks is None:
+            raise RuntimeError("load() comes before generate()")
+        return self._networks
+
+    def _voice(self, request: Request) -> Voice:
+        if self._known_voices is None:
+            raise RuntimeError("load() comes before generate()")
+        if request.voice is None:
+            raise Unscorable("missing_reference", "no voice reference")
+        return self._known_voices.of(request.voice, request.voice_key)
+
+    def _speakers(self, networks: Networks) -> None:
+        """Build what speaks."""
+        options = self._options
+        networks.ttv.eval()
+        networks.synthesizer.eval()
+        if options.output_rate != RATE:
+            networks.finer(options.output_rate).eval()
+        if options.denoise_ratio > 0:
+            networks.denoiser.eval()
+
+    def _speech(self, networks: Networks, request: Request, pieces: Sequence[Tokens], voice: Voice) -> Speech:
+        """Each piece of the text has a generator of its own, seeded in turn by the request's."""
+        import torch
+
+        from bench.systems.hierspeech.long_text import Manner, speech_of
+        from bench.systems.hierspeech.sequence import generator_noise
+        from bench.systems.hierspeech.ttv import TTVSettings
+
+        o = self._options
+        settings = TTVSettings(o.noise_scale_ttv, o.noise_scale_w, o.length_scale, o.max_token_frames)
+        seeds = request.generator().integers(0, 2**63 - 1, len(pieces))
+        noises = [generator_noise(torch.Generator().manual_seed(int(seed)), networks.device) for seed in seeds]
+        finer = networks.finer(o.output_rate) if o.output_rate != RATE else None
+        ids = [piece.tokens for piece in pieces]
+        manner = Manner(settings, o.noise_scale, o.sentence_batch)
+        return speech_of(networks.ttv, networks.synthesizer, finer, ids, voice.style, noises, manner)
+
+    def _levelled(self, wave: torch.Tensor, rate: int, voice: Voice) -> Audio:
+        """The official levels: 16-bit steps, so that what is written is what the script writes."""
+        import numpy as np
+
+        from bench.systems.hierspeech.waveform import PEAK, to_int16
+
+        steps = to_int16(wave, voice.peak if self._options.scale_norm == "prompt" else PEAK)
+        return Audio(steps.astype(np.float32) / np.float32(32768), rate)
+
+    def _both(self, networks: Networks, request: Request, speech: Speech, voice: Voice) -> Output:
+        """Speech and the face that speaks it; an odd last feature has no frame, so its 20 ms are cut off."""
+        from bench.systems.hierspeech.face.windows import frame_count
+        from bench.systems.hierspeech.long_text import FADE_S, shortened
+
+        count = frame_count(speech.w2v.shape[2])
+        frames = self._shown(networks, speech.w2v[0].T.contiguous(), count, request)
+        wave = shortened(speech.wave, count * speech.rate // FPS, round(FADE_S * speech.rate))
+        return Output(video=frames, audio=self._levelled(wave, speech.rate, voice))
+
+    def _heard(self, networks: Networks, request: Request) -> tuple[torch.Tensor, int]:
+        """Features (T, D) of the driving audio, and the frames of the output: those of the request, or of the audio."""
+        import torch
+
+        from bench.systems.hierspeech.voices import heard
+
+        if request.audio is None:
+            raise Unscorable("missing_reference", "no driving audio")
+        audio = heard(request.audio, RATE)
+        with torch.inference_mode():
+            features = networks.mms(audio.to(networks.device))[0].T.cpu()
+        count = request.n_frames or max(1, audio.shape[1] // _SAMPLES_PER_FRAME)
+        return features[: 2 * count], count
+
+    def _shown(self, networks: Networks, features: torch.Tensor, count: int, request: Request) -> Frames:
+        if request.identity is None:
+            raise Unscorable("missing_reference", "no video to redraw")
+        face = self._face(networks)
+        return face.video(features, count, request.identity, request.identity_key, request.workdir)
+
+    def _face(self, networks: Networks) -> TalkingFace:
+        if self._talking is None:
+            from bench.systems.hierspeech.face.talk import Picture, TalkingFace
+            from bench.systems.wav2lip.boxes import Pads
+
+            o = self._options
+            number = o.face if isinstance(o.face, int) else None
+            picture = Picture(number, Pads(*o.pads), o.smooth, o.feather, o.face_batch, o.silent)
+            closes_lips = networks.silent_face if o.silent == "generator" else None
+            detect = self._given_detector or self._detector(networks)
+            self._talking = TalkingFace(networks.face, closes_lips, detect, picture)
+        return self._talking
+
+    def _detector(self, networks: Networks) -> Detect:
+        if self._options.detector == "dlib":
+            from bench.systems.wav2lip.detect import DlibDetector
+
+            return DlibDetector()
+        from bench.systems.wav2lip.s3fd import S3FD, S3fdDetector
+
+        network = networks.source.fill(S3FD(), FACE_DETECTOR)
+        return S3fdDetector(network, str(networks.device), self._options.detector_batch_size)
