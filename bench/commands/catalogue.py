@@ -162,7 +162,10 @@ def _system_details(cls: type[System]) -> dict[str, Any]:
     model = cls.options()
     settings = {}
     for key, field in (model.model_fields if model is not None else {}).items():
-        facts = ["required" if field.is_required() else f"default {field.default!r}", *map(str, field.metadata)]
+        facts = [
+            "required" if field.is_required() else f"default {field.default!r}",
+            *(str(m) for m in field.metadata if type(m).__module__ == "annotated_types"),
+        ]
         settings[key] = f"{field.description or ''} [{'; '.join(facts)}]".strip()
     weights = cls.weights if isinstance(cls.weights, Sequence) else ()
     return {
