@@ -92,19 +92,24 @@ class _Worker:
     def __call__(self, payloads: Sequence[ScorePayload]) -> list[Scored]:
         damages = [_damage(payload) if payload.verify else None for payload in payloads]
         whole = [payload for payload, damage in zip(payloads, damages, strict=True) if damage is None]
-        outputs = iter(self._prepared(whole))
+        pairs = iter(self._prepared(whole))
         return [
-            self._score(payload, next(outputs))
+            self._score(payload, *next(pairs))
             if damage is None
             else Scored(dict.fromkeys(payload.protocols, (damage, 0.0, False)), {}, self._versions)
             for payload, damage in zip(payloads, damages, strict=True)
         ]
 
-    def _prepared(self, payloads: Sequence[ScorePayload]) -> list[Joined]:
-        """The outputs, none decoded but for what a metric wanted of several at once."""
-        outputs = [output_media(payload, self._reference(payload), self._streams) for payload in payloads]
+    def _prepared(self, payloads: Sequence[ScorePayload]) -> list[tuple[Joined, Joined]]:
+        """References and outputs, none decoded but for what a metric wanted of several at once.
+
+        A given stream of an output is the very medium of its reference, so that the two stay together.
+        """
+        references = [self._reference(payload) for payload in payloads]
+        outputs = [output_media(p, ref, self._streams) for p, ref in zip(payloads, references, strict=True)]
+        pairs = list(zip(references, outputs, strict=True))
         if len(outputs) < 2:
-            return outputs
+            return pairs
         for name in dict.fromkeys(self._owner[pid] for payload in payloads for pid in payload.protocols):
             metric = self._metric(name)
             if isinstance(metric, Failure) or type(metric).prepare is Metric.prepare:
@@ -116,10 +121,9 @@ class _Worker:
                 if is_out_of_memory(error) or is_disk_error(error):
                     raise
                 # whatever else it is, `score` meets it again with each clip alone, and says whose fault it is
-        return outputs
+        return pairs
 
-    def _score(self, payload: ScorePayload, output: Joined) -> Scored:
-        reference = self._reference(payload)
+    def _score(self, payload: ScorePayload, reference: Joined, output: Joined) -> Scored:
         results: dict[str, tuple[Score | Failure, float, bool]] = {}
         for name in dict.fromkeys(self._owner[pid] for pid in payload.protocols):
             asked = [pid for pid in payload.protocols if self._owner[pid] == name]
