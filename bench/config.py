@@ -7,16 +7,19 @@ reported at once, each with where it came from, what was given, and what is poss
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from bench.errors import UsageError, did_you_mean
 from bench.records import Task
-from bench.yaml_settings import read_yaml
+from bench.yaml_settings import read_lines, read_yaml
+
+if TYPE_CHECKING:
+    from bench.blocks import Tables
 
 Origin = Literal["command line", "environment", "file", "default"]
 
@@ -89,28 +92,45 @@ class RunSettings(BaseModel):
     force: bool = Field(False, description="do the selected clips anew")
     dry_run: bool = Field(False, description="print the plan and stop")
     strict: bool = Field(False, description="any failure is exit code 1")
+    published: bool = Field(False, description="papers' numbers below the tables")
+    save: Path | None = Field(None, description="folder for the tables as Markdown, CSV and JSON")
     plugin: Annotated[list[Path], BeforeValidator(_listed)] = Field(default_factory=list, description="plug-in files")
 
 
 @dataclass(frozen=True)
 class Effective:
-    """Validated settings and where each value came from."""
+    """Validated settings and where each value came from.
+
+    ``tables`` are the blocks of a file that has some; ``row`` names the row of a block that the settings are for.
+    """
 
     settings: RunSettings
     origins: Mapping[str, str]
+    tables: Tables | None = None
+    row: str = ""
 
     def record(self) -> dict[str, Any]:
         """What is stored with a run: value and origin of every setting, as JSON types."""
         values = self.settings.model_dump(mode="json")
-        return {name: {"value": value, "from": self.origins.get(name, "default")} for name, value in values.items()}
+        found = {name: {"value": value, "from": self.origins.get(name, "default")} for name, value in values.items()}
+        return found | ({"row": {"value": self.row, "from": self.origins.get("row", "default")}} if self.row else {})
+
+    def narrowed(self, row: str, origin: str, **values: Any) -> Effective:
+        """The same with other values, for one row of a block."""
+        origins = {**self.origins, **dict.fromkeys([*values, "row"], origin)}
+        return replace(self, settings=self.settings.model_copy(update=values), origins=origins, row=row)
 
 
 def effective(
-    given: Mapping[str, Any], config: Path | None = None, environ: Mapping[str, str] | None = None
+    given: Mapping[str, Any],
+    config: Path | None = None,
+    environ: Mapping[str, str] | None = None,
+    load_plugins: Callable[[list[Path]], None] | None = None,
 ) -> Effective:
     """Merge and validate.
 
-    ``given`` holds the options of the command line; ``None`` means not given.
+    ``given`` holds the options of the command line; ``None`` means not given. ``load_plugins`` is called with the
+    plug-in files before names are looked up.
 
     Raises:
         UsageError: with every error found, one line each.
@@ -119,12 +139,16 @@ def effective(
     values: dict[str, Any] = {}
     origins: dict[str, str] = {}
     problems: list[str] = []
+    tables: Any = None
     for origin, source in _sources(given, config, os.environ if environ is None else environ):
         for name, value in source.items():
             key = name.replace("-", "_")
             where = f"{origin}:{value[1]}" if origin == str(config) else origin
+            if key == "tables" and origin == str(config):
+                tables = value
+                continue
             if key not in known:
-                listing = did_you_mean(name, [k.replace("_", "-") for k in known], "bench run --help")
+                listing = did_you_mean(name, [*(k.replace("_", "-") for k in known), "tables"], "bench run --help")
                 problems.append(f"{where}: unknown setting {name!r}. {listing}")
                 continue
             values[key] = value[0] if origin == str(config) else value
@@ -134,12 +158,27 @@ def effective(
     except ValidationError as error:
         problems += [_problem(item, origins) for item in error.errors()]
         settings = RunSettings()
+    if load_plugins is not None:
+        load_plugins(settings.plugin)
+    blocks = None
+    if tables is not None and config is not None:
+        blocks, wrong = _blocks(config, tables[0], settings, origins)
+        problems += wrong
     if problems:
         raise UsageError(
             f"{len(problems)} problem{'s' if len(problems) > 1 else ''} in the settings:\n  " + "\n  ".join(problems),
             "`bench run --help` describes every setting.",
         )
-    return Effective(settings, origins)
+    return Effective(settings, origins, blocks)
+
+
+def _blocks(config: Path, value: Any, settings: RunSettings, origins: Mapping[str, str]) -> tuple[Tables, list[str]]:
+    """The blocks of a file and everything that is wrong with them."""
+    from bench import blocks
+
+    tables, problems = blocks.read(config, value, read_lines(config))
+    problems += blocks.refused_options(origins, config)
+    return tables, problems + blocks.check(tables, settings.set)
 
 
 def _sources(

@@ -40,7 +40,9 @@ class System(ABC):
     """A generator. One instance lives in one worker; ``generate`` gets a batch of requests.
 
     Class attributes: ``name`` and ``version`` enter the run's id. ``tasks`` that it can do.
-    ``tier`` as in DESIGN.md. ``uses`` says which references it needs (``voice``,
+    ``tier`` as in DESIGN.md; ``tiers``, the best first, where the setting ``tier`` chooses between several (an instance
+    has the chosen one as ``tier``), and ``stand_ins`` says what is in the place of which canonical part in tier
+    ``embedded``. ``uses`` says which references it needs (``voice``,
     ``identity``); requests without them fail as ``missing_reference``. ``portrait`` asks for a
     png in place of a video as ``identity``. ``weights`` are the files that it loads.
     ``options`` is the pydantic model of its ``--set key=value`` settings; ``local_settings`` names
@@ -53,6 +55,8 @@ class System(ABC):
     version: str
     tasks: tuple[Task, ...]
     tier: Tier = "control"
+    tiers: ClassVar[tuple[Tier, ...]] = ()
+    stand_ins: ClassVar[Mapping[str, str]] = {}
     uses: frozenset[str] = frozenset()
     portrait: bool = False
     deterministic: bool = True
@@ -65,6 +69,8 @@ class System(ABC):
 
     def __init__(self, settings: Mapping[str, Any] | None = None) -> None:
         self.settings: Mapping[str, Any] = dict(settings or {})
+        if self.tiers:
+            self.tier = self.settings.get("tier", self.tiers[0])
 
     @classmethod
     def options(cls) -> type[BaseModel] | None:
@@ -83,6 +89,19 @@ class System(ABC):
     def missing(self) -> list[str]:
         """What keeps the system from running here, one line each with its remedy; empty: nothing."""
         return []
+
+    def missing_for(self, task: Task) -> list[str]:
+        """The same for one task, where tasks need different things. Tasks that nobody named and that lack something
+        are left out while others can run."""
+        return self.missing()
+
+    def weights_for(self, task: Task) -> Sequence[WeightFile]:
+        """The files that a run of ``task`` loads: their hashes are part of the run's id."""
+        return self.weights
+
+    def note_for(self, task: Task) -> str:
+        """What tables say below the rows of ``task`` (what stands in for what); empty: nothing."""
+        return ""
 
     def preflight(self, clip_ids: Sequence[str]) -> list[str]:
         """What the user should know before work begins on these clips (files that match no clip)."""

@@ -36,6 +36,11 @@ class UsageError(BenchError):
     exit_code = 2
 
 
+class NotHereError(UsageError):
+    """A system that cannot run here as asked: weights, packages or checkouts are absent, or its tier lacks the
+    setting (exit code 2)."""
+
+
 class ConflictError(BenchError):
     """Two different results for one key (exit code 3)."""
 

@@ -28,6 +28,11 @@ class Tally:
     conflicts: int = 0
     lost: int = 0
 
+    def __iadd__(self, other: Tally) -> Tally:
+        for name, count in vars(other).items():
+            setattr(self, name, getattr(self, name) + count)
+        return self
+
 
 def stored_outputs(store: Store | None, run_id: str) -> Mapping[str, OutputRecord]:
     """What is stored of a run, by clip id; nothing where it (or the store) is not there yet."""

@@ -137,7 +137,7 @@ def make_run(
         environment=dict(environment),
         n_split=len(inputs.partner),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
-        note="; ".join(inputs.notes),
+        note="; ".join(filter(None, [*inputs.notes, system.note_for(task)])),
     )
     chosen = [clip for clip in selected if clip.id in inputs.partner]
     if not chosen:
@@ -193,9 +193,18 @@ def _missing_input(clip: Clip, inputs: Inputs, system: System, task: Task, audio
         return Failure("missing_reference", "no driving audio for this clip")
     if task in {"dub", "t2av", "tts"} and not (inputs.partner[clip.id].transcript or "").strip():
         return Failure("empty_reference", "no transcript to speak")
-    if inputs.voice and _needed(system, task) and inputs.voice.get(clip.id) is None:
+    needed = _needed(system, task) if inputs.voice else set()
+    lacks_voice = "voice" in needed and _voice_of(clip, inputs, task) is None
+    if lacks_voice or ("identity" in needed and inputs.voice.get(clip.id) is None):
         return Failure("missing_reference", "no reference clip of this speaker under this condition")
     return None
+
+
+def _voice_of(clip: Clip, inputs: Inputs, task: Task) -> Clip | Source | None:
+    """Whose voice a system speaks in: in ``t2av`` that of the clip whose text is spoken, so that speech and
+    voice are those of its ``tts`` run; a mapping of the user's goes by the clip."""
+    own = inputs.voice.get(clip.id)
+    return own if task != "t2av" or isinstance(own, Source) else inputs.voice.get(inputs.partner[clip.id].id)
 
 
 def _staging(
@@ -209,7 +218,8 @@ def _staging(
     seed: int,
     run_id: str,
 ) -> Staging:
-    voice, voice_key, face, face_key = _reference_media(inputs.voice.get(clip.id))
+    voice, voice_key, _, _ = _reference_media(_voice_of(clip, inputs, task))
+    _, _, face, face_key = _reference_media(inputs.voice.get(clip.id))
     needed = _needed(system, task)
     n_frames = _length(clip, partner, audio, task)
     if task == "a2v" and condition.reference == "none" and clip.video is not None:
@@ -219,7 +229,8 @@ def _staging(
     return Staging(
         key=_hash([run_id, clip.id])[:16],
         task=task,
-        seed=request_seed(seed, clip.id),
+        # a text is spoken alike whoever's face speaks it: `tts` of a clip, and `t2av` of the clip paired with it
+        seed=request_seed(seed, partner.id if task == "t2av" else clip.id),
         video=clip.video if task in {"vts", "dub"} else None,
         audio=audio if task == "a2v" else None,
         text=partner.transcript if task in {"dub", "t2av", "tts"} else None,

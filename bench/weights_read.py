@@ -1,10 +1,11 @@
 """Reading a weight file of a stranger: what it holds, and nothing that it asks to be done.
 
-Four kinds of files are known: safetensors, and what ``torch.save`` writes now (a zip archive) and wrote
-before release 1.6 (pickles behind one another). Pickles go through PyTorch's restricted reader alone
-(``weights_only=True``), which knows tensors, containers and numbers and calls nothing else; a file that needs
-more is refused. Archives are looked at before anything is unpacked: ``torch.save`` never compresses, so one
-that does, or whose directory promises more bytes than the file has, is no checkpoint.
+Four kinds of files are known: safetensors, TorchScript's archives (:mod:`bench.weights_script`), and what
+``torch.save`` writes now (a zip archive) and wrote before release 1.6 (pickles behind one another). Pickles of
+``torch.save`` go through PyTorch's restricted reader alone (``weights_only=True``), which knows tensors, containers
+and numbers and calls nothing else; a file that needs more is refused. Archives are looked at before anything is
+unpacked: ``torch.save`` never compresses, so one that does, or whose directory promises more bytes than the file
+has, is no checkpoint.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 from bench.errors import DataError, UsageError, in_words, printable
 from bench.weights import CONVERTED
 from bench.weights_file import load_any, read_header
+from bench.weights_script import is_script, read_script
 
 if TYPE_CHECKING:
     import torch
@@ -83,8 +85,8 @@ def read(path: Path) -> Any:
     except OSError as error:
         raise DataError(f"{path}: {error.strerror}", "check that path and the rights to it.") from error
     if head.startswith((_ZIP, _EMPTY_ZIP)):
-        _check_archive(path)
-        return _unpickled(path, mmap=True)
+        script = _check_archive(path)
+        return read_script(path) if script else _unpickled(path, mmap=True)
     if _LEGACY in head[:_LEGACY_WITHIN]:
         return _unpickled(path, mmap=False)
     if head[8:9] == b"{":
@@ -99,8 +101,8 @@ def read(path: Path) -> Any:
     )
 
 
-def _check_archive(path: Path) -> None:
-    """Look at the directory of a zip archive; nothing is unpacked."""
+def _check_archive(path: Path) -> bool:
+    """Look at the directory of a zip archive, nothing is unpacked; whether it is TorchScript's."""
     try:
         with zipfile.ZipFile(path) as archive:
             entries = archive.infolist()
@@ -109,19 +111,20 @@ def _check_archive(path: Path) -> None:
             f"{path} is cut off or damaged: the archive's directory at its end cannot be read ({in_words(error)})",
             "get the file again; compare its size with the official one.",
         ) from error
+    if is_script([entry.filename for entry in entries]):
+        return True
     wrong = _wrong_entries(entries, path.stat().st_size)
     if wrong:
         raise DataError(
             f"{path}: {wrong}: refused, nothing of it was unpacked", "a file of torch.save or safetensors is expected."
         )
+    return False
 
 
 def _wrong_entries(entries: Sequence[zipfile.ZipInfo], size: int) -> str:
     """Why an archive cannot be a checkpoint; ``""``: it can."""
     names = [entry.filename for entry in entries]
     total = sum(entry.file_size for entry in entries)
-    if any(name.endswith("/constants.pkl") for name in names):
-        return "a TorchScript program, which holds code"
     if any(entry.compress_type != zipfile.ZIP_STORED or entry.file_size != entry.compress_size for entry in entries):
         return f"a compressed archive ({total} bytes out of {size}), which torch.save never writes"
     if total > size:

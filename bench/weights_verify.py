@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from bench.errors import DataError
 from bench.records import WeightFile
-from bench.weights import here, sha256
+from bench.weights import here, sha256, shipped_here
 from bench.weights_file import check_header, load, read_header, recorded
 
 if TYPE_CHECKING:
@@ -24,6 +24,12 @@ def verify(weight: WeightFile, step: Callable[[int], None] | None = None) -> str
         DataError: absent, damaged, or not what is declared.
     """
     path = here(weight)
+    if shipped_here(weight):
+        from bench.embedded import read
+
+        bad = not_finite(read(path))
+        if bad:
+            raise DataError(f"{path}: {bad}", "train and ship it anew: `make embedded`.")
     if weight.package is not None or weight.manifest is None:
         return _verify_raw(weight, path, step)
     check_header(weight, path)

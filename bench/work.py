@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 
@@ -14,6 +14,7 @@ from bench.contracts import Engine
 from bench.engines import get_engine
 from bench.errors import InterruptedRunError, UsageError
 from bench.generate import How, Tally, generate
+from bench.plan import RunPlan
 from bench.planning import Work, plan
 from bench.progress import Progress
 from bench.protocols import Selection
@@ -49,6 +50,43 @@ def make_engine(settings: RunSettings, store: Store, device: str) -> Engine:
     return get_engine(settings.engine, workers=workers, plugins=settings.plugin, gpus=gpus, log_dir=store.root / "logs")
 
 
+class Stages:
+    """The stages of a command on one store; ``made`` and ``scored`` count over all calls."""
+
+    def __init__(self, settings: RunSettings, store: Store, progress: Progress) -> None:
+        self._settings = settings
+        self._store = store
+        self._progress = progress
+        self._device = resolve_device(settings.device)
+        self.made, self.scored = Tally(), Tally()
+        self._how = How(
+            device=self._device.partition(":")[0],  # a worker sees its own device alone
+            dtype=settings.dtype,
+            batch_size=settings.batch_size,
+            attempts=settings.retry,
+            timeout_s=settings.timeout,
+            force=settings.force,
+        )
+
+    def _engine(self) -> Engine:
+        return make_engine(self._settings, self._store, self._device)
+
+    def generate_before(self, work: Work) -> None:
+        """What others need, which ``--force`` does not do anew."""
+        with self._engine() as engine:
+            generate(self._store, work.before, engine, replace(self._how, force=False), self._progress)
+
+    def generate(self, plans: Sequence[RunPlan]) -> None:
+        """The outputs that the store lacks."""
+        with self._engine() as engine:
+            self.made += generate(self._store, plans, engine, self._how, self._progress)
+
+    def score(self, plans: Sequence[RunPlan], chosen: Selection) -> None:
+        """The scores that the store lacks."""
+        with self._engine() as engine:
+            self.scored += score(self._store, plans, chosen, engine, self._how, self._progress)
+
+
 def execute(
     effective: Effective, store: Store, progress: Progress, chosen: Selection | None, generating: bool
 ) -> tuple[Work, Tally, Tally]:
@@ -58,27 +96,16 @@ def execute(
         InterruptedRunError: Ctrl-C or SIGTERM; everything finished so far is stored.
     """
     settings = effective.settings
-    device = resolve_device(settings.device)
-    made, scored = Tally(), Tally()
-    how = How(
-        device=device.partition(":")[0],  # a worker sees its own device alone
-        dtype=settings.dtype,
-        batch_size=settings.batch_size,
-        attempts=settings.retry,
-        timeout_s=settings.timeout,
-        force=settings.force,
-    )
+    stages = Stages(settings, store, progress)
     with interruptible():
         work = plan(effective, store, progress)
         for notice in work.notices:
             progress.say(notice)
         if generating:
             if work.before:
-                with make_engine(settings, store, device) as engine:
-                    generate(store, work.before, engine, replace(how, force=False), progress)
+                stages.generate_before(work)
                 work = plan(effective, store, progress)
-            with make_engine(settings, store, device) as engine:
-                made = generate(store, work.plans, engine, how, progress)
+            stages.generate(work.plans)
         else:
             work.plans, work.absent = generated_only(store, work.plans)
         if chosen is not None:
@@ -86,9 +113,8 @@ def execute(
                 chosen, left_out = suited(chosen, work.plans)
                 for line in left_out:
                     progress.say(line)
-            with make_engine(settings, store, device) as engine:
-                scored = score(store, work.plans, chosen, engine, how, progress)
-    return work, made, scored
+            stages.score(work.plans, chosen)
+    return work, stages.made, stages.scored
 
 
 @contextmanager

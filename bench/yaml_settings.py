@@ -101,8 +101,39 @@ def _plain(node: yaml.Node, path: Path, depth: int) -> Any:
     if isinstance(node, yaml.SequenceNode):
         return [_plain(child, path, depth + 1) for child in node.value]
     if isinstance(node, yaml.MappingNode):
-        return {str(_plain(k, path, depth + 1)): _plain(v, path, depth + 1) for k, v in node.value}
+        return _mapping(node, path, depth)
     try:
         return yaml.SafeLoader.construct_object(yaml.SafeLoader(""), node)  # scalars alone reach this
     except (yaml.YAMLError, ValueError) as error:
         raise UsageError(f"{path}:{line}: {error}", "mend that value.") from error
+
+
+def _mapping(node: yaml.MappingNode, path: Path, depth: int) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key_node, value_node in node.value:
+        key = str(_plain(key_node, path, depth + 1))
+        if key in found:
+            raise UsageError(f"{path}:{key_node.start_mark.line + 1}: {key!r} stands twice", "remove one.")
+        found[key] = _plain(value_node, path, depth + 1)
+    return found
+
+
+def read_lines(path: Path) -> dict[tuple[str | int, ...], int]:
+    """The line of every value of a file that :func:`read_yaml` has read, by its keys and indices from the top."""
+    found: dict[tuple[str | int, ...], int] = {}
+
+    def visit(node: yaml.Node, place: tuple[str | int, ...]) -> None:
+        if isinstance(node, yaml.MappingNode):
+            for key, value in node.value:
+                below = (*place, str(key.value))
+                found[below] = key.start_mark.line + 1
+                visit(value, below)
+        elif isinstance(node, yaml.SequenceNode):
+            for index, value in enumerate(node.value):
+                found[*place, index] = value.start_mark.line + 1
+                visit(value, (*place, index))
+
+    root = _compose(path, _read(path))
+    if root is not None:
+        visit(root, ())
+    return found

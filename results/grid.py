@@ -23,7 +23,7 @@ from bench.results.table import (
 )
 
 #: Printed metrics that are shown per cent, as measured rates are.
-PERCENT = frozenset({"WER", "CER", "WER-lipread", "EmoAcc", "Win-rate"})
+PERCENT = frozenset({"WER", "CER", "WER-lipread", "EmoAcc", "SECS", "Win-rate"})
 
 
 class GridCell(NamedTuple):
@@ -77,7 +77,7 @@ def grid_of(section: Section) -> Grid:
     """The headline columns of a section as text."""
     columns = section.headline()
     return Grid(
-        section.group.title,
+        section.heading,
         _headings(columns),
         [column.protocol.id for column in columns],
         [_row(row, columns) for row in section.rows],
@@ -122,19 +122,20 @@ def published_grid(block: Block) -> PublishedGrid:
     places = dict.fromkeys((row.system, row.place) for row in block.rows)
     values = {(row.system, row.place, row.metric): _printed(row) for row in block.rows}
     direction = {row.metric: ARROWS[row.direction] for row in block.rows}
+    ordered = places if block.title else sorted(places, key=lambda found: (found[0] != "Ground Truth", *found))
     rows = [
         (
-            (system, f"{place.source} ({place.title}, {place.year})", place.table, place.setting),
+            (block.named(system), f"{place.source} ({place.title}, {place.year})", place.table, place.setting),
             [values.get((system, place, metric), DASH) for metric in metrics],
         )
-        for system, place in sorted(places, key=lambda found: (found[0] != "Ground Truth", *found))
+        for system, place in ordered
     ]
     headings = [f"{metric}{' %' if metric in PERCENT else ''} {direction[metric]}" for metric in metrics]
     return PublishedGrid(
-        f"PUBLISHED, not measured here: {block.dataset}, {block.task}",
+        block.title or f"PUBLISHED, not measured here: {block.dataset}, {block.task}",
         headings,
         rows,
-        [_spread(spread) for spread in block.spreads],
+        [*(_spread(spread) for spread in block.spreads), *block.remarks],
     )
 
 
@@ -143,7 +144,9 @@ def _number(metric: str, value: float) -> str:
 
 
 def _printed(row: PublishedRow) -> str:
-    return _number(row.metric, row.value)
+    """In the paper's own digits, unless the number is shown in another unit."""
+    as_printed = row.metric not in PERCENT and float(row.printed.rstrip("%")) == row.value
+    return row.printed if as_printed else _number(row.metric, row.value)
 
 
 def _spread(spread: Spread) -> str:

@@ -25,8 +25,11 @@ def _labels(name: str, runs: Sequence[RunRecord]) -> dict[str, str]:
     traits = {run.id: _traits(run) for run in runs}
     keys = sorted({key for trait in traits.values() for key in trait}, key=lambda key: (key not in _FIRST, key))
     differing = [key for key in keys if len({str(trait.get(key)) for trait in traits.values()}) > 1]
+    # settings say which files are loaded: hashes are named where nothing else differs
+    named = [key for key in differing if not key.startswith("weights ")]
+    told = next((found for found in (named, differing) if _unique(traits, found)), differing)
     labels = {
-        run_id: ", ".join(f"{key} {_short(key, trait[key])}" for key in differing if key in trait)
+        run_id: ", ".join(f"{key} {_short(key, trait[key])}" for key in told if key in trait)
         for run_id, trait in traits.items()
     }
     seen = list(labels.values())
@@ -36,7 +39,12 @@ def _labels(name: str, runs: Sequence[RunRecord]) -> dict[str, str]:
     }
 
 
-_FIRST = ("seed", "dtype", "version")
+_FIRST = ("tier", "seed", "dtype", "version")
+
+
+def _unique(traits: Mapping[str, Mapping[str, Any]], keys: Sequence[str]) -> bool:
+    """Whether ``keys`` alone tell all runs apart."""
+    return len({tuple(str(trait.get(key)) for key in keys) for trait in traits.values()}) == len(traits)
 
 
 def _traits(run: RunRecord) -> Mapping[str, Any]:

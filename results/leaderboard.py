@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -19,6 +19,7 @@ import numpy as np
 from bench.api import DataError, Metric, Protocol, Unscorable, UsageError, Value, did_you_mean
 from bench.protocols import Catalogue, Selection, catalogue, select
 from bench.results import alarms, deletions, labels, ranking
+from bench.results.some_clips import some_clips
 from bench.results.stats import (
     Codes,
     CorpusResult,
@@ -31,7 +32,7 @@ from bench.results.stats import (
 )
 from bench.results.table import LOW_N, Cell, Column, Group, Key, Row, Section, Table
 from bench.store import Store
-from bench.store_records import RunRecord, ScoreColumn
+from bench.store_records import RunClip, RunRecord, ScoreColumn
 
 #: Parts of scores that are flags: 1 where a clip was treated in a way that a reader should know.
 FLAGS = ("fps_converted", "silent_audio", "length_differs", "short_for_offsets", "low_n", "clipped")
@@ -108,13 +109,51 @@ class _Measured:
     codes: Codes | None = None
 
 
-class _Builder:
-    """Makes the sections of one table; metrics are instantiated once."""
+@dataclass(frozen=True)
+class Named:
+    """A run under the name that a table gives to it, over some of its clips."""
 
-    def __init__(self, store: Store, selection: Selection, slow_intervals: bool) -> None:
+    run: RunRecord
+    name: str
+    clips: Collection[str]
+
+
+def build_section(
+    store: Store, group: Group, runs: Sequence[Named], selection: Selection, title: str, notes: Sequence[str] = ()
+) -> Section:
+    """One table of runs that need not be of one task and condition, in the order of ``runs``.
+
+    Columns are in the order of ``selection``. Rows are over the same clips where the ids are the same: what is driven
+    by synthetic speech is held against it, so that the hashes of references differ between conditions.
+    """
+    clips = {named.run.id: frozenset(named.clips) for named in runs}
+    builder = _Builder(store, selection, slow_intervals=False, clips=clips)
+    made = builder.section(group, [named.run for named in {n.run.id: n for n in runs}.values()])
+    rows = {row.run.id: row for row in made.rows}
+    order = list(selection.entries)
+    return replace(
+        made,
+        columns=sorted(made.columns, key=lambda column: order.index(column.protocol.id)),
+        rows=[replace(rows[named.run.id], label=named.name) for named in runs],
+        title=title,
+        notes=[*notes, *alarms.notes(replace(made, rows=[replace(rows[n.run.id], label=n.name) for n in runs]))],
+    )
+
+
+class _Builder:
+    """Makes the sections of one table; metrics are instantiated once. ``clips``: the only ones that count, by run."""
+
+    def __init__(
+        self,
+        store: Store,
+        selection: Selection,
+        slow_intervals: bool,
+        clips: Mapping[str, frozenset[str]] | None = None,
+    ) -> None:
         self._store = store
         self._selection = selection
         self._slow = slow_intervals
+        self._clips = clips
         self._metrics: dict[str, Metric] = {}
 
     def section(self, group: Group, runs: Sequence[RunRecord]) -> Section:
@@ -135,10 +174,18 @@ class _Builder:
         section = Section(group, columns, rows, controls_ranked=controls)
         return replace(section, notes=alarms.notes(section))
 
+    def _scores(self, run: RunRecord, protocol: Protocol) -> ScoreColumn:
+        column = self._store.scores(run.id, protocol.id, reference_is_run="cost" in protocol.needs)
+        return column if self._clips is None else some_clips(column, self._clips[run.id])
+
+    def _run_clips(self, run: RunRecord) -> Sequence[RunClip]:
+        found = self._store.run_clips(run.id)
+        return found if self._clips is None else [clip for clip in found if clip.clip_id in self._clips[run.id]]
+
     def _row(self, run: RunRecord, label: str, cells: Mapping[Key, Cell]) -> Row:
-        clips = self._store.run_clips(run.id)
-        digest = hashlib.sha256("\n".join(f"{c.clip_id}\t{c.reference_sha256}" for c in clips).encode())
-        return Row(run, label, cells, len(clips), digest.hexdigest())
+        clips = self._run_clips(run)
+        lines = [c.clip_id if self._clips is not None else f"{c.clip_id}\t{c.reference_sha256}" for c in clips]
+        return Row(run, label, cells, len(clips), hashlib.sha256("\n".join(lines).encode()).hexdigest())
 
     def _measure(self, run: RunRecord) -> list[_Measured]:
         """All values of the selected protocols of a run."""
@@ -146,7 +193,7 @@ class _Builder:
         codes: Codes | None = None
         for pid in self._selection.judging(run.task, self._store.protocols(run.id)):
             protocol = self._selection.get(pid)
-            column = self._store.scores(run.id, pid, reference_is_run="cost" in protocol.needs)
+            column = self._scores(run, protocol)
             if codes is None:  # the clips of a run are the same for all of its protocols
                 codes = speaker_codes(column.speakers)
             scored = None if codes is None else np.unique(codes[column.ok], return_inverse=True)[1]
@@ -220,8 +267,9 @@ class _Builder:
         wanted = {m.column.protocol.id for m in measured if deletions.concerns(m.column.protocol, m.cell.failures)}
         for pid in sorted(wanted):
             protocol = self._selection.get(pid)
-            columns = {run.id: self._store.scores(run.id, pid) for run in runs if pid in self._store.protocols(run.id)}
-            clips = {run_id: self._store.run_clips(run_id) for run_id in columns}
+            having = [run for run in runs if pid in self._store.protocols(run.id)]
+            columns = {run.id: self._scores(run, protocol) for run in having}
+            clips = {run.id: self._run_clips(run) for run in having}
             value = deletions.deletion_value(protocol)
             for run_id, counted in deletions.counted(protocol, columns, clips).items():
                 n_failed = columns[run_id].n - counted.n - columns[run_id].n_pending

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import cache
 from pathlib import Path
@@ -101,12 +101,24 @@ class Spread:
 
 @dataclass(frozen=True)
 class Block:
-    """What papers print for a data set and task of a table. ``spreads``: over sources, of the table's own systems."""
+    """What papers print for a data set and task of a table. ``spreads``: over sources, of the table's own systems.
+
+    With a ``title`` it is one table of one paper, in its order: ``remarks`` are warnings about it, ``twins`` our
+    names of its systems.
+    """
 
     dataset: str
     task: str
     rows: Sequence[PublishedRow]
     spreads: Sequence[Spread]
+    title: str = ""
+    remarks: Sequence[str] = ()
+    twins: Mapping[str, str] = field(default_factory=dict)
+
+    def named(self, system: str) -> str:
+        """A printed name, with ours behind it where it is another."""
+        ours = self.twins.get(system, system)
+        return system if same_system(ours, system) else f"{system} = {ours}"
 
 
 @dataclass(frozen=True)
@@ -168,6 +180,11 @@ def _row(record: Mapping[str, str]) -> PublishedRow:
     )
 
 
+def field_of(row: PublishedRow, field: str) -> str:
+    """``source``, ``table`` or ``setting`` of a row."""
+    return str(getattr(row.place, field))
+
+
 def task_of(row: PublishedRow) -> str:
     """The task of ``bench`` that a paper's row belongs to."""
     if row.task == "tts" and row.place.setting.startswith("dub"):
@@ -191,6 +208,25 @@ def blocks(table: Table) -> list[Block]:
             ours = [row for row in rows if any(same_system(system, row.system) for system in systems)]
             found.append(Block(name, task, rows, spreads(ours)))
     return found
+
+
+def table_of(source: str, table: str, setting: str | None, title: str, twins: Mapping[str, str]) -> Block:
+    """One table of one paper as it is printed, its inconsistencies as remarks."""
+    asked = {"source": source, "table": table, **({"setting": setting} if setting else {})}
+    rows = [row for row in load() if all(field_of(row, name) == value for name, value in asked.items())]
+    datasets, tasks = (", ".join(dict.fromkeys(names)) for names in ([r.dataset for r in rows], map(task_of, rows)))
+    return Block(datasets, tasks, rows, [], title, remarks(source, table, setting), twins)
+
+
+def remarks(source: str, table: str, setting: str | None) -> list[str]:
+    """What a reader of a paper's table must know (``published/remarks.csv``); no setting: those of all settings."""
+    with (FOLDER / "remarks.csv").open(encoding="utf-8", newline="") as file:
+        return [
+            record["remark"]
+            for record in csv.DictReader(file)
+            if (record["source_id"], record["table"]) == (source, table)
+            and (setting is None or record["setting"] in {"", setting})
+        ]
 
 
 def _comparable(row: PublishedRow) -> bool:

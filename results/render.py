@@ -39,7 +39,7 @@ def render(table: Table, to: str, *, published: Sequence[Block] = (), wide: bool
 def _plain(table: Table, to: str, published: Sequence[Block], wide: bool) -> str:
     if wide and published:
         raise UsageError("--wide has no place for --published", "leave one of the two out.")
-    columns: Sequence[str] = tidy.COLUMNS
+    columns: Sequence[str] = tidy.columns_of(table)
     rows: Sequence[tidy.Tidy] = tidy.tidy_rows(table, published)
     if wide:
         columns, rows = tidy.wide_rows(table)

@@ -26,14 +26,18 @@ def to_markdown(table: Table, published: Sequence[Block] = ()) -> str:
     for section in table.sections:
         grid = grid_of(section)
         parts += [f"### {markdown_text(grid.title)}", _markdown_grid(grid), _markdown_list(grid.notes)]
-    for block in published:
-        found = published_grid(block)
-        head = [*PUBLISHED_LEAD, *found.headings]
-        rows = [[markdown_text(text) for text in (*lead, *values)] for lead, values in found.rows]
-        body = _markdown_table(head, rows, len(PUBLISHED_LEAD))
-        parts += [f"### {markdown_text(found.title)}", body, _markdown_list(found.notes)]
+        parts += [text for block in section.beside for text in _markdown_published(block)]
+    parts += [text for block in published for text in _markdown_published(block)]
     parts.append(_markdown_list(footer(table)))
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _markdown_published(block: Block) -> list[str]:
+    found = published_grid(block)
+    head = [*PUBLISHED_LEAD, *found.headings]
+    rows = [[markdown_text(text) for text in (*lead, *values)] for lead, values in found.rows]
+    body = _markdown_table(head, rows, len(PUBLISHED_LEAD))
+    return [f"### {markdown_text(found.title)}", body, _markdown_list(found.notes)]
 
 
 def _markdown_grid(grid: Grid) -> str:
@@ -107,12 +111,16 @@ def to_latex(table: Table, published: Sequence[Block] = ()) -> str:
             for row in grid.rows
         ]
         parts.append(_latex_table(grid.title, [*LEAD, *grid.headings], rows, 2, grid.notes))
-    for block in published:
-        found = published_grid(block)
-        rows = [[latex_text(text) for text in (*lead, *values)] for lead, values in found.rows]
-        parts.append(_latex_table(found.title, [*PUBLISHED_LEAD, *found.headings], rows, 4, found.notes))
+        parts += [_latex_published(block) for block in section.beside]
+    parts += [_latex_published(block) for block in published]
     parts.append("\n".join(f"% {' '.join(line.split())}" for line in footer(table)))
     return "\n\n".join(parts) + "\n"
+
+
+def _latex_published(block: Block) -> str:
+    found = published_grid(block)
+    rows = [[latex_text(text) for text in (*lead, *values)] for lead, values in found.rows]
+    return _latex_table(found.title, [*PUBLISHED_LEAD, *found.headings], rows, 4, found.notes)
 
 
 def _latex_cell(cell: GridCell) -> str:
@@ -169,9 +177,8 @@ def to_html(table: Table, published: Sequence[Block] = ()) -> str:
     for section in table.sections:
         grid = grid_of(section)
         body += ["<section>", _html_grid(grid), _html_list(grid.notes), "</section>"]
-    for block in published:
-        found = published_grid(block)
-        body += ['<section class="published">', _html_published(found), _html_list(found.notes), "</section>"]
+        body += [part for block in section.beside for part in _html_section(block)]
+    body += [part for block in published for part in _html_section(block)]
     body += ["<footer>", _html_list(footer(table)), "</footer>"]
     head = (
         f'<meta charset="utf-8"><meta http-equiv="Content-Security-Policy" content="{_POLICY}">'
@@ -179,6 +186,11 @@ def to_html(table: Table, published: Sequence[Block] = ()) -> str:
         f"<title>Leaderboard</title><style>{_STYLE}</style>"
     )
     return f'<!DOCTYPE html>\n<html lang="en"><head>{head}</head>\n<body>\n' + "\n".join(body) + "\n</body></html>\n"
+
+
+def _html_section(block: Block) -> list[str]:
+    found = published_grid(block)
+    return ['<section class="published">', _html_published(found), _html_list(found.notes), "</section>"]
 
 
 def _html_grid(grid: Grid) -> str:

@@ -28,6 +28,8 @@ def print_leaderboard(console: Console, table: Table, published: Sequence[Block]
             console.print(part)
         _print_lines(console, grid.notes, "yellow")
         console.print()
+        for block in section.beside:
+            _print_published(console, block)
     for block in published:
         _print_published(console, block)
     _print_lines(console, footer(table), "dim")

@@ -9,11 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from bench.api import Protocol, Value
 from bench.results.stats import Interval
 from bench.store_records import RunRecord
+
+if TYPE_CHECKING:
+    from bench.results.published import Block
 
 GROUND_TRUTH = "ground-truth"
 ARROWS = {"higher": "↑", "lower": "↓", "zero": "→0"}
@@ -151,13 +154,23 @@ class Row:
 
 @dataclass(frozen=True)
 class Section:
-    """The rows and columns of one group. ``notes`` are warnings to be read with it."""
+    """The rows and columns of one group. ``notes`` are warnings to be read with it.
+
+    ``title``: of a block of somebody's file, whose rows may be of several groups; ``beside``: what papers print for it.
+    """
 
     group: Group
     columns: Sequence[Column]
     rows: Sequence[Row]
     notes: Sequence[str] = ()
     controls_ranked: bool = False  # there is no system, so best and ties are among the controls
+    title: str = ""
+    beside: Sequence[Block] = ()
+
+    @property
+    def heading(self) -> str:
+        """What stands above it."""
+        return self.title or self.group.title
 
     def headline(self) -> list[Column]:
         """The columns that tables show; the tidy formats have all."""
@@ -228,9 +241,9 @@ def _mark_lines(table: Table) -> list[str]:
         lines.append("No system other than controls here: best and ties are among the controls, ground truth left out.")
     elif any(row.control for row in rows):
         lines.append("Controls (tier control) are shown for comparison; best and ties are among the other rows.")
-    lines.append(
-        "Rows are ordered by mean rank, costs aside; no overall rank is meant. `bench compare` tests pairs of rows."
-    )
+    named = any(section.title for section in table.sections)
+    order = "stand in the order of the file" if named else "are ordered by mean rank, costs aside"
+    lines.append(f"Rows {order}; no overall rank is meant. `bench compare` tests pairs of rows.")
     return lines
 
 
@@ -267,6 +280,7 @@ def _run_lines(table: Table) -> list[str]:
     for section in table.sections:
         # the task alone names a section where that is enough
         place = section.group.task if tasks.count(section.group.task) == 1 else section.group.title
+        place = section.title or place
         for row in section.rows:
             run = row.run
             weights = ", ".join(f"{name} {sha[:12]}" for name, sha in sorted(run.weights.items()))

@@ -12,7 +12,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 
 from bench.results.published import TIER, Block, PublishedRow
-from bench.results.table import Cell, Column, Row, Section, Table
+from bench.results.table import Cell, Column, Group, Row, Section, Table
 
 COLUMNS = (
     "dataset",
@@ -50,13 +50,25 @@ def tidy_rows(table: Table, published: Sequence[Block] = ()) -> list[Tidy]:
         for column in section.columns
         if column.key in row.cells
     ]
+    rows += [
+        {**_printed(row, block), "table": section.title}
+        for section in table.sections
+        for block in section.beside
+        for row in block.rows
+    ]
     return rows + [_printed(row, block) for block in published for row in block.rows]
+
+
+def columns_of(table: Table) -> tuple[str, ...]:
+    """:data:`COLUMNS`, after the table's title where sections have one: a run may stand in several."""
+    return ("table", *COLUMNS) if any(section.title for section in table.sections) else COLUMNS
 
 
 def _measured(section: Section, row: Row, column: Column, cell: Cell) -> Tidy:
     low, high = cell.interval or (None, None)
     return {
-        **section.group._asdict(),
+        **({"table": section.title} if section.title else {}),
+        **{name: getattr(row.run, name) for name in Group._fields},
         "system": row.label,
         "tier": row.run.tier,
         "protocol": column.protocol.id,

@@ -8,9 +8,12 @@ from typing import TYPE_CHECKING, Any, cast
 from bench import protocols, registry
 from bench.contracts import Dataset, Metric, System
 from bench.errors import UsageError, did_you_mean
+from bench.specs import tiers_of
+from bench.weights import locate, shipped_here, size_of
 
 if TYPE_CHECKING:
     from bench.metrics.absent import Absent
+    from bench.records import WeightFile
 
 Row = Mapping[str, Any]
 PLUGIN_GROUPS: tuple[registry.Group, ...] = ("systems", "metrics", "datasets")
@@ -42,8 +45,7 @@ def listing(group: str, full: bool = False) -> list[Row]:
 
 
 def _system_row(cls: type[System]) -> Row:
-    tier = cls.tier if isinstance(cls.tier, str) else "by setting"
-    return {"tasks": ", ".join(cls.tasks), "tier": tier, "summary": cls.summary}
+    return {"tasks": ", ".join(cls.tasks), "tier": ", ".join(tiers_of(cls)), "summary": cls.summary}
 
 
 def _metric_row(cls: type[Metric]) -> Row:
@@ -173,8 +175,38 @@ def _system_details(cls: type[System]) -> dict[str, Any]:
         "uses": sorted(cls.uses),
         "settings": settings,
         "stages": list(cls.stages()),
-        "weights": [_weight(weight) for weight in weights],
+        "weights": [_weight(weight) for weight in weights if not shipped_here(weight)],
+        "tier embedded": _embedded(cls, weights),
         "source": cls.source,
+    }
+
+
+def _embedded(cls: type[System], weights: Sequence[WeightFile]) -> dict[str, Any]:
+    """The shipped checkpoints: what stands in for what, and how each file came about."""
+    if "embedded" not in cls.tiers:
+        return {}
+    shipped = [weight for weight in weights if shipped_here(weight)]
+    sizes = [size_of(weight) for weight in shipped]
+    return {
+        "when": f"without the official files: on demo by itself, on other data with --set {cls.name}.tier=embedded",
+        "in place of": dict(cls.stand_ins),
+        "size": f"{sum(size or 0 for size in sizes) / 2**20:.1f} MiB in {sum(map(bool, sizes))} files",
+        "files": [_shipped(weight) for weight in shipped],
+    }
+
+
+def _shipped(weight: WeightFile) -> dict[str, Any]:
+    """One shipped file, with the facts of its header."""
+    from bench.embedded import facts
+
+    path = locate(weight)
+    told = {} if path is None else facts(path)
+    return {
+        "file": weight.name,
+        "here": "no" if path is None else f"{path.stat().st_size / 2**20:.1f} MiB",
+        "licence": weight.licence,
+        "trained by": told.get("command", weight.source),
+        **{name: told[name] for name in ("data", "clips", "seed", "steps", "torch", "threads") if name in told},
     }
 
 

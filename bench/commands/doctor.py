@@ -9,7 +9,10 @@ from pathlib import Path
 from typing import Any, cast
 
 from bench import protocols, registry, weights
+from bench.contracts import System
 from bench.errors import BenchError
+from bench.records import Tier
+from bench.specs import tiers_of
 
 
 def examine() -> dict[str, Any]:
@@ -17,7 +20,7 @@ def examine() -> dict[str, Any]:
     return {
         "machine": _machine(),
         "media": _media(),
-        "systems": [_system(name) for name in registry.names("systems")],
+        "systems": [row for name in registry.names("systems") for row in _systems(name)],
         "protocols": _protocols(),
         "datasets": [_dataset(name) for name in registry.names("datasets")],
         "weights folder": str(weights.folder()),
@@ -52,17 +55,31 @@ def _media() -> dict[str, str]:
     return {"PyAV": f"{av.__version__} ({versions})", "H.264 encoder": encoder}
 
 
-def _system(name: str) -> dict[str, str]:
+def _systems(name: str) -> list[dict[str, str]]:
+    """A row per tier of a system."""
     try:
         cls = registry.get("systems", name)
         if name in {"gateway", "outputs"}:
             usage = "gateway:ADAPTER" if name == "gateway" else "outputs:DIR"
-            return {"name": name, "tier": str(cls.tier), "state": f"per use: --system {usage}"}
-        system = cls({})
-        missing = system.missing()
-        return {"name": name, "tier": str(system.tier), "state": missing[0] if missing else "ready"}
+            return [{"name": name, "tier": str(cls.tier), "state": f"per use: --system {usage}"}]
     except BenchError as error:
-        return {"name": name, "tier": "", "state": f"unavailable: {error.message}"}
+        return [{"name": name, "tier": "", "state": f"unavailable: {error.message}"}]
+    return [{"name": name, "tier": tier, "state": _state(cls, tier)} for tier in tiers_of(cls)]
+
+
+def _state(cls: type[System], tier: Tier) -> str:
+    """What of a system can run; of what cannot, the first thing that is missing."""
+    try:
+        system = cls({"tier": tier} if cls.tiers else {})
+        lacking = {task: system.missing_for(task) for task in system.tasks}
+    except BenchError as error:
+        return f"unavailable: {error.message}"
+    ready = [task for task, lines in lacking.items() if not lines]
+    missing = list(dict.fromkeys(line for lines in lacking.values() for line in lines))
+    if not missing:
+        return "ready"
+    more = f" (and {len(missing) - 1} more: `bench info {cls.name}`)" if len(missing) > 1 else ""
+    return (f"ready for {', '.join(ready)}; else " if ready else "") + missing[0] + more
 
 
 def _protocols() -> list[dict[str, str]]:

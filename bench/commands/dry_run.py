@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ from bench.score import applicable, score_key
 from bench.store import Store
 
 if TYPE_CHECKING:
+    from bench.block_work import Blocks
     from bench.config import Effective
     from bench.plan import RunPlan
     from bench.progress import Progress
@@ -39,6 +41,35 @@ def describe(effective: Effective, chosen: Selection | None, progress: Progress)
     finally:
         if store is not None:
             store.close()
+
+
+def describe_blocks(effective: Effective, blocks: Blocks, scoring: bool, progress: Progress) -> str:
+    """The plan of all blocks of a file as text: which rows each has, then the runs behind them, each once."""
+    settings = effective.settings
+    store = Store.open(settings.out, write=False) if (settings.out / "store.sqlite").exists() else None
+    try:
+        found = blocks.plan(store, progress)
+        named = [(block.block.name, one.row.label, one.plan.record) for block in found.blocks for one in block.rows]
+        rows: list[Row] = [
+            {"block": name, "row": label, "system": run.system, "run": run.id} for name, label, run in named
+        ]
+        without = "\n".join(found.reasons())
+        shown = replace(found.work, before=_beyond(found.work))
+        parts = ["blocks\n" + render_table(rows), without, _generation(shown, store, settings.force)]
+        for chosen, plans in found.judged() if scoring else []:
+            part = Work(plans=plans)
+            parts += [_scoring(part, store, chosen, settings.force), _left_out(chosen), _weights(part, chosen)]
+        parts += [_settings(effective), _machine(found.work, settings.out), *found.work.notices]
+        return "\n\n".join(part for part in parts if part)
+    finally:
+        if store is not None:
+            store.close()
+
+
+def _beyond(work: Work) -> list[RunPlan]:
+    """The runs that others need, where they are not rows over the same clips anyway."""
+    shown = {(plan.record.id, len(plan.items)) for plan in work.plans}
+    return [run for run in work.before if (run.record.id, len(run.items)) not in shown]
 
 
 def _generation(work: Work, store: Store | None, force: bool) -> str:
@@ -112,8 +143,8 @@ def _weights(work: Work, chosen: Selection | None) -> str:
     from bench.weights import locate
 
     files = {w.name: w for protocol in (chosen.protocols if chosen else ()) for w in protocol.weights}
-    for run in work.plans:
-        files |= {w.name: w for w in run.spec.build().weights}
+    for run in [*work.before, *work.plans]:
+        files |= {w.name: w for w in run.spec.build().weights_for(run.record.task)}
     rows = [
         {"weights": w.name, "licence": w.licence, "state": "here" if locate(w) else f"missing: {w.source}"}
         for w in files.values()

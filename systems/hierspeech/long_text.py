@@ -162,7 +162,7 @@ def joined(waves: Sequence[torch.Tensor], fade: int) -> torch.Tensor:
     out = []
     for place, wave in enumerate(waves):
         faded = wave.clone()
-        ramp = _rise(min(fade, len(wave) // 2)).to(wave)
+        ramp = rise(min(fade, len(wave) // 2)).to(wave)
         if place > 0:
             faded[: len(ramp)] *= ramp
         if place < len(waves) - 1:
@@ -175,13 +175,13 @@ def shortened(wave: torch.Tensor, length: int, fade: int) -> torch.Tensor:
     """The first ``length`` samples; where something is cut away, faded out over ``fade`` samples."""
     if len(wave) <= length:
         return wave
-    ramp = _rise(min(fade, length)).flip(0).to(wave)
+    ramp = rise(min(fade, length)).flip(0).to(wave)
     kept = wave[:length].clone()
     kept[length - len(ramp) :] *= ramp
     return kept
 
 
-def _rise(count: int) -> torch.Tensor:
+def rise(count: int) -> torch.Tensor:
     """Half a cosine from 0 to 1, neither of them included, (count,)."""
     steps = (torch.arange(count, dtype=torch.float32) + 0.5) / max(1, count)
     return 0.5 - 0.5 * torch.cos(torch.pi * steps)

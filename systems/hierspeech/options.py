@@ -20,7 +20,7 @@ _Task = Literal["tts", "t2av", "a2v"]
 
 
 class HierSpeechOptions(BaseModel):
-    """``tasks``: which ones to prepare; ``auto`` leaves out those whose files are not here, unless that is all.
+    """``tasks``: which ones it does; those of ``auto`` that nobody named and whose files are not here are left out.
 
     The defaults of speech are those of the official code's shell scripts (its ``inference.py`` itself has denoise 0.8
     and 48 kHz). ``face``: number of a track of the identity video, the largest is 0, and frames without it stay as they
@@ -39,8 +39,11 @@ class HierSpeechOptions(BaseModel):
     noise_scale_w: float = Field(default=1.0, ge=0, le=2, description="spread of the durations")
     noise_scale: float = Field(default=0.333, ge=0, le=2, description="spread of the synthesizer")
     length_scale: float = Field(default=1.0, ge=0.25, le=4, description="slower above 1")
-    max_token_frames: int = Field(
-        default=100, ge=1, le=1000, description="a token lasts at most so many 20 ms; the official code has no limit"
+    max_token_frames: int | None = Field(
+        default=None,
+        ge=1,
+        le=1000,
+        description="a token lasts at most so many 20 ms: 100, in tier embedded 60; the official code has no limit",
     )
     scale_norm: Literal["max", "prompt"] = Field(default="max", description="peak 0.999, or that of the reference")
     denoise_ratio: float = Field(default=0.0, ge=0, le=1, description="share of the denoised reference in the voice")
@@ -57,6 +60,9 @@ class HierSpeechOptions(BaseModel):
     )
     smooth: bool = Field(default=True, description="boxes are averaged over five frames")
     feather: int = Field(default=0, ge=0, le=64, description="pixels over which the frame goes over into the face")
-    detector: Literal["s3fd", "dlib"] = "s3fd"
+    detector: Literal["auto", "s3fd", "dlib"] = Field(default="auto", description="s3fd, in tier embedded dlib")
+    face_checkpoint: Literal["full", "stage1", "no_sync"] = Field(
+        default="full", description="of tier embedded: after both stages, the first alone, both without the sync loss"
+    )
     face_batch: int = Field(default=32, ge=1, le=1024, description="faces that are made at once")
     detector_batch_size: int = Field(default=16, ge=1, le=256, description="frames that are searched at once")

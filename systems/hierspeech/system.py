@@ -14,11 +14,11 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from bench.api import FPS, Audio, Failure, Output, Request, System, Task, Tier, Unscorable, WeightFile
+from bench.embedded import EMBEDDED
 from bench.errors import DataError
-from bench.metrics.declare import DLIB_SHAPE_68, need_modules, shipped_path
-from bench.networks import OFFICIAL, Official
-from bench.systems.hierspeech import weight_files
-from bench.systems.hierspeech.face.declare import FACE, SILENT_FACE, VGG19
+from bench.networks import OFFICIAL
+from bench.systems.hierspeech import requirements
+from bench.systems.hierspeech.requirements import RATE, SHOWS, SPEAKS, Needs
 from bench.systems.wav2lip.declare import FACE_DETECTOR
 
 if TYPE_CHECKING:
@@ -35,36 +35,24 @@ if TYPE_CHECKING:
     from bench.systems.hierspeech.voices import Voice, Voices
     from bench.systems.wav2lip.detect import Detect
 
-RATE = 16_000
 _SAMPLES_PER_FRAME = RATE // FPS
-_TASKS: tuple[Task, ...] = ("tts", "t2av", "a2v")
-_SPEAKS: frozenset[Task] = frozenset({"tts", "t2av"})
-_SHOWS: frozenset[Task] = frozenset({"t2av", "a2v"})
 
 
 class HierSpeech(System):
     """``--system hierspeech``; settings are :class:`bench.systems.hierspeech.options.HierSpeechOptions`.
 
-    An instance has the tasks of the setting ``tasks`` and the weights that these need.
+    An instance has the tasks of the setting ``tasks`` and the weights that these need. Tier embedded: the same classes,
+    small (:mod:`.tiny`), with files that are shipped.
     """
 
     name = "hierspeech"
     version = "1"
-    tasks: tuple[Task, ...] = _TASKS
+    tasks: tuple[Task, ...] = requirements.TASKS
     tier: Tier = "canonical"
+    tiers = ("canonical", "embedded")
+    stand_ins = requirements.STAND_INS
     uses = frozenset({"voice", "identity"})
-    weights: Sequence[WeightFile] = (
-        weight_files.TTV,
-        weight_files.SYNTHESIZER,
-        *weight_files.SPEECHSR.values(),
-        weight_files.DENOISER,
-        weight_files.MMS,
-        FACE,
-        SILENT_FACE,
-        FACE_DETECTOR,
-        DLIB_SHAPE_68,
-        VGG19,
-    )
+    weights: Sequence[WeightFile] = requirements.ALL
     summary = "zero-shot text to speech, and a face that speaks the same features"
     licence = "code Apache-2.0; speech weights MIT, wav2vec 2.0 MMS CC-BY-NC 4.0"
     source = "arXiv 2311.12454; sh-lee-prml/HierSpeechpp; face: seed 003 of the specification"
@@ -72,20 +60,21 @@ class HierSpeech(System):
     def __init__(
         self,
         settings: Mapping[str, Any] | None = None,
-        weights: WeightSource = OFFICIAL,
+        weights: WeightSource | None = None,
         detect: Detect | None = None,
         sizes: Sizes | None = None,
     ) -> None:
-        """``detect`` finds faces in place of the detector of the settings; ``sizes`` are the networks', else the
-        published ones."""
+        """``weights`` fills the networks, else the files of the tier do. ``detect`` finds faces in place of the
+        detector of the settings. ``sizes`` are the networks', else the tier's."""
         super().__init__(settings)
-        self._source = weights
+        self._source: WeightSource = weights or (EMBEDDED if self.tier == "embedded" else OFFICIAL)
         self._given_detector = detect
         self._sizes = sizes
         self._options = self._validated()
+        self._needs = Needs(self._options, self.tier, self._source in (OFFICIAL, EMBEDDED), detect is not None)
+        self._needs.check()
         asked = self._options.tasks
-        ready = tuple(task for task in _TASKS if not self.missing_for(task))
-        self.tasks = (ready or _TASKS) if asked == "auto" else asked
+        self.tasks = requirements.TASKS if asked == "auto" else asked
         self.weights = tuple(dict.fromkeys(file for task in self.tasks for file in self.weights_for(task)))
         self._networks: Networks | None = None
         self._known_voices: Voices | None = None
@@ -98,6 +87,20 @@ class HierSpeech(System):
 
         return HierSpeechOptions
 
+    @classmethod
+    def stages(cls) -> Mapping[str, str]:
+        """The speech's three networks, the lip-sync expert, then the face: closed lips, stage 1, stage 2."""
+        module = "bench.systems.hierspeech.training"
+        return {
+            "features": f"{module}.features:stage",
+            "ttv": f"{module}.ttv:stage",
+            "synthesizer": f"{module}.synthesizer:stage",
+            "sync": f"{module}.sync:stage",
+            "0": f"{module}.face:closing",
+            "1": f"{module}.face:first",
+            "2": f"{module}.face:second",
+        }
+
     def _validated(self) -> HierSpeechOptions:
         from bench.systems.hierspeech.options import HierSpeechOptions
 
@@ -106,47 +109,11 @@ class HierSpeech(System):
 
     def weights_for(self, task: Task) -> tuple[WeightFile, ...]:
         """The files that ``task`` needs under these settings."""
-        options = self._options
-        files: list[WeightFile] = []
-        if task in _SPEAKS:
-            files += [weight_files.TTV, weight_files.SYNTHESIZER]
-            files += [weight_files.SPEECHSR[options.output_rate]] if options.output_rate != RATE else []
-            files += [weight_files.DENOISER] if options.denoise_ratio > 0 else []
-        if task == "a2v":
-            files.append(weight_files.MMS)
-        if task in _SHOWS:
-            files.append(FACE)
-            files += [SILENT_FACE] if options.silent == "generator" else []
-            files += [DLIB_SHAPE_68] if options.silent == "closed_frame" else []
-            files += [FACE_DETECTOR] if options.detector == "s3fd" and self._given_detector is None else []
-        return tuple(files)
+        return self._needs.files(task)
 
     def missing_for(self, task: Task) -> list[str]:
         """What keeps ``task`` from running here, one line each with its remedy."""
-        from bench.weights import locate
-
-        official = isinstance(self._source, Official)
-        lines = [
-            f"weights {file.name} are not here: get them from {file.source} ({file.licence}), "
-            f"then `bench weights add FILE --as {file.name}`"
-            for file in self.weights_for(task)
-            if official and file.package is None and locate(file) is None
-        ]
-        return lines + self._missing_packages(task)
-
-    def _missing_packages(self, task: Task) -> list[str]:
-        from bench import espeak
-
-        options = self._options
-        lines = espeak.available() if task in _SPEAKS else []
-        if task == "a2v":
-            lines = [*lines, *need_modules("transformers", extra="hierspeech")]
-        marks = task in _SHOWS and options.silent == "closed_frame"
-        if marks or (task in _SHOWS and options.detector == "dlib" and self._given_detector is None):
-            lines = [*lines, *need_modules("dlib")]
-        if marks and shipped_path(DLIB_SHAPE_68) is None:
-            lines = [*lines, f"the model {DLIB_SHAPE_68.name} was not found: pip install {DLIB_SHAPE_68.package}"]
-        return lines
+        return self._needs.missing(task)
 
     def missing(self) -> list[str]:
         """What the chosen tasks lack, each line with the tasks that need it."""
@@ -156,26 +123,25 @@ class HierSpeech(System):
                 users.setdefault(line, []).append(task)
         return [f"{', '.join(tasks)}: {line}" for line, tasks in users.items()]
 
-    def preflight(self, clip_ids: Sequence[str]) -> list[str]:
-        """Which tasks ``auto`` has left out, and what they lack."""
-        if self._options.tasks != "auto":
-            return []
-        return [f"{task} is left out: {'; '.join(self.missing_for(task))}" for task in _TASKS if task not in self.tasks]
+    def note_for(self, task: Task) -> str:
+        """What stands in for what in tier embedded."""
+        return self._needs.note(task)
 
     def load(self, device: str, dtype: str) -> None:
         """Tasks that are named in the settings are made ready; under ``auto`` each network when it is first wanted."""
-        from bench.systems.hierspeech.parts import Networks, Sizes
+        from bench.systems.hierspeech.parts import TINY, Networks, Sizes
         from bench.systems.hierspeech.voices import Voices
 
         options = self._options
-        networks = Networks(self._source, self._sizes or Sizes(), device, dtype)
+        sizes = self._sizes or (TINY if self.tier == "embedded" else Sizes())
+        networks = Networks(self._source, sizes, device, dtype, self._needs.networks)
         self._networks = networks
         self._known_voices = Voices(networks, options.denoise_ratio, options.voice_seconds, options.voice_repeats)
         self._talking = None
         named = () if options.tasks == "auto" else options.tasks
-        if _SPEAKS & set(named):
+        if SPEAKS & set(named):
             self._speakers(networks)
-        if _SHOWS & set(named):
+        if SHOWS & set(named):
             self._face(networks)
         if "a2v" in named:
             networks.mms.eval()
@@ -185,7 +151,7 @@ class HierSpeech(System):
         from bench.systems.hierspeech.long_text import pieces_of
 
         options = self._options
-        texts = [request.text if request.task in _SPEAKS else None for request in requests]
+        texts = [request.text if request.task in SPEAKS else None for request in requests]
         pieces = pieces_of(texts, options.longest_sentence, official_list_repr=options.official_list_repr)
         results: list[Output | Failure] = []
         for request, spoken in zip(requests, pieces, strict=True):
@@ -198,7 +164,7 @@ class HierSpeech(System):
         return results
 
     def _answer(self, request: Request, pieces: list[Tokens] | Failure) -> Output:
-        if request.task not in _TASKS:
+        if request.task not in requirements.TASKS:
             raise Unscorable("model_error", f"hierspeech does not do {request.task}")
         networks = self._loaded()
         if request.task == "a2v":
@@ -245,7 +211,7 @@ class HierSpeech(System):
         from bench.systems.hierspeech.ttv import TTVSettings
 
         o = self._options
-        settings = TTVSettings(o.noise_scale_ttv, o.noise_scale_w, o.length_scale, o.max_token_frames)
+        settings = TTVSettings(o.noise_scale_ttv, o.noise_scale_w, o.length_scale, self._needs.max_token_frames)
         seeds = request.generator().integers(0, 2**63 - 1, len(pieces))
         noises = [generator_noise(torch.Generator().manual_seed(int(seed)), networks.device) for seed in seeds]
         finer = networks.finer(o.output_rate) if o.output_rate != RATE else None
@@ -306,7 +272,7 @@ class HierSpeech(System):
         return self._talking
 
     def _detector(self, networks: Networks) -> Detect:
-        if self._options.detector == "dlib":
+        if self._needs.detector == "dlib":
             from bench.systems.wav2lip.detect import DlibDetector
 
             return DlibDetector()

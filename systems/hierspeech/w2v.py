@@ -72,10 +72,15 @@ class Wav2VecFeatures(nn.Module):
         """Features (B, C, T) of ``audio`` (B, L) at 16 kHz: padded by :func:`padded`, T = its length / 320."""
         return self.hidden_states(padded(audio))[-1]
 
-    def hidden_states(self, audio: torch.Tensor) -> list[torch.Tensor]:
-        """The first layer's input, then each layer's output, all (B, C, T), of audio from :func:`padded`."""
+    def hidden_states(self, audio: torch.Tensor, hidden: torch.Tensor | None = None) -> list[torch.Tensor]:
+        """The first layer's input, then each layer's output, all (B, C, T), of audio from :func:`padded`.
+
+        ``hidden`` (B, T) bool, in training: frames in whose place the layers see the vector for masked frames.
+        """
         encoder = self.model.encoder
         x, _ = self.model.feature_projection(self.model.feature_extractor(audio).transpose(1, 2))  # (B, T, C)
+        if hidden is not None:
+            x = torch.where(hidden[..., None], self.model.masked_spec_embed.to(x), x)
         x = encoder.dropout(x + encoder.pos_conv_embed(x))
         states = [x]
         for block in encoder.layers:

@@ -25,6 +25,9 @@ class Pads(NamedTuple):
     right: int = 0
 
 
+NO_PADS = Pads(0, 0, 0, 0)
+
+
 def whole(boxes: NDArray[np.floating]) -> Boxes:
     """Detections (n, 4) in whole pixels: negative ones become 0, the rest loses its fraction."""
     return np.maximum(np.asarray(boxes, np.float64), 0.0).astype(np.int64)

@@ -8,6 +8,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.systems.wav2lip.kept_faces import KeptFaces
+
 #: Videos whose faces are kept; a clip of 10 s takes about 20 kB.
 _VIDEOS_KEPT = 4096
 
@@ -29,6 +31,7 @@ class DlibDetector:
         import dlib
 
         self._detector = dlib.get_frontal_face_detector()
+        self.identity = f"dlib-{dlib.__version__}-{self._UPSAMPLE}"
 
     def __call__(self, frames: NDArray[np.uint8], /) -> list[NDArray[Any]]:
         """The faces of each frame, by falling score."""
@@ -45,10 +48,14 @@ class DlibDetector:
 
 
 class KnownFaces:
-    """A detector that looks at each frame of a video once, as long as it is asked for under one key."""
+    """A detector that looks at each frame of a video once, as long as it is asked for under one key.
+
+    What a detector with an ``identity`` (a name for its numbers) has found is kept on disk too.
+    """
 
     def __init__(self, detect: Detect) -> None:
-        self._detect = detect
+        identity: str | None = getattr(detect, "identity", None)
+        self._detect = detect if identity is None else KeptFaces(detect, identity)
         self._known: OrderedDict[str, list[NDArray[Any]]] = OrderedDict()
 
     def of(self, frames: NDArray[np.uint8], key: str | None) -> list[NDArray[Any]]:

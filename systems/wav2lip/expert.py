@@ -66,7 +66,11 @@ class SyncNetColor(SyncExpert):
 
 
 class SmallSyncNet(SyncExpert):
-    """Four halving layers per stream, the mean over places, a linear layer; 64 px by default."""
+    """Four halving layers per stream, the mean over places, a linear layer; 64 px by default.
+
+    As a judge (in evaluation mode) its last ReLU is a soft one: with 64 numbers, embeddings that do not agree have none
+    in common, their cosine is exactly 0, and nobody could learn from it. Held-out pairs are told apart as well.
+    """
 
     def __init__(self, widths: tuple[int, ...] = (16, 32, 48, 64), embedding: int = 64, image: int = 64) -> None:
         super().__init__()
@@ -80,4 +84,13 @@ def _halving(inside: int, widths: tuple[int, ...], embedding: int) -> nn.Sequent
     for width in widths:
         layers.append(ConvBN(inside, width, 3, 2))
         inside = width
-    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(inside, embedding), nn.ReLU())
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(inside, embedding), _Positive())
+
+
+class _Positive(nn.Module):
+    """ReLU in training; in evaluation ``softplus``, which has a slope everywhere."""
+
+    _SHARPNESS = 5.0
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.relu(x) if self.training else F.softplus(x, self._SHARPNESS)

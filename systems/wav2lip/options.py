@@ -26,6 +26,6 @@ class Wav2LipOptions(BaseModel):
     smooth: bool = Field(default=True, description="boxes are averaged over five frames")
     resize_factor: int = Field(default=1, ge=1, le=64, description="the video is made smaller by this factor first")
     face: Literal["best"] | Annotated[int, Field(ge=0, le=99)] = "best"
-    detector: Literal["s3fd", "dlib"] = "s3fd"
+    detector: Literal["auto", "s3fd", "dlib"] = Field(default="auto", description="s3fd, in tier embedded dlib")
     batch_size: int = Field(default=32, ge=1, le=1024, description="faces that are made at once")
     detector_batch_size: int = Field(default=16, ge=1, le=256, description="frames that are searched at once")

@@ -9,6 +9,8 @@ areas are compared), and in one suppression where the other has two.
 
 from __future__ import annotations
 
+import hashlib
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -172,6 +174,14 @@ class S3fdDetector:
         self._device = torch.device(device)
         self._network = network.to(device=self._device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._batch = batch
+
+    @cached_property
+    def identity(self) -> str:
+        """Differs where the weights do."""
+        told = hashlib.blake2b(digest_size=8)
+        for name, tensor in self._network.state_dict().items():
+            told.update(name.encode() + tensor.cpu().contiguous().numpy().tobytes())
+        return f"s3fd-{told.hexdigest()}"
 
     @torch.inference_mode()
     def __call__(self, frames: NDArray[np.uint8]) -> list[Faces]:

@@ -12,8 +12,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.api import FPS, Failure, Output, Request, System, Task, Tier, Unscorable, WeightFile
+from bench.embedded import EMBEDDED
+from bench.metrics.declare import need_modules
 from bench.networks import OFFICIAL
-from bench.systems.wav2lip.declare import ALL, CHECKPOINTS, FACE_DETECTOR
+from bench.systems.wav2lip.declare import (
+    ALL,
+    CHECKPOINTS,
+    DETECTOR_PART,
+    FACE_DETECTOR,
+    GENERATOR_PART,
+    SMALL_GENERATOR,
+    STAND_INS,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -28,12 +38,18 @@ if TYPE_CHECKING:
 
 
 class Wav2Lip(System):
-    """``--system wav2lip``; settings are :class:`bench.systems.wav2lip.options.Wav2LipOptions`."""
+    """``--system wav2lip``; settings are :class:`bench.systems.wav2lip.options.Wav2LipOptions`.
+
+    Tier embedded: the same generator, small (configuration ``tiny`` of its training), with a file that is shipped, and
+    dlib's detector.
+    """
 
     name = "wav2lip"
     version = "1"
     tasks: tuple[Task, ...] = ("a2v",)
     tier: Tier = "canonical"
+    tiers = ("canonical", "embedded")
+    stand_ins = STAND_INS
     uses = frozenset({"identity"})
     local_settings = frozenset({"trained"})
     weights: Sequence[WeightFile] = ALL
@@ -44,23 +60,27 @@ class Wav2Lip(System):
     def __init__(
         self,
         settings: Mapping[str, Any] | None = None,
-        weights: WeightSource = OFFICIAL,
+        weights: WeightSource | None = None,
         detect: Detect | None = None,
         sizes: GeneratorSizes | None = None,
     ) -> None:
-        """``detect`` finds faces in place of the detector of the settings; ``sizes`` are the generator's, else the
-        published ones."""
+        """``weights`` fills the networks, else the files of the tier do. ``detect`` finds faces in place of the
+        detector of the settings; ``sizes`` are the generator's, else the tier's."""
         super().__init__(settings)
-        self._source = weights
-        self._given_detector = detect
-        self._sizes = sizes
         self._options = self._validated()
-        self._checkpoint = CHECKPOINTS[self._options.checkpoint]
-        own_detector = detect is None and self._options.detector == "s3fd"
-        official = () if self._options.trained else (self._checkpoint,)
+        self._small = self.tier == "embedded"
+        self._source: WeightSource = weights or (EMBEDDED if self._small else OFFICIAL)
+        self._sizes = sizes
+        self._checkpoint = SMALL_GENERATOR if self._small else CHECKPOINTS[self._options.checkpoint]
+        self._given_detector = detect
+        self._detector_name = self._options.detector
+        if self._detector_name == "auto":
+            self._detector_name = "dlib" if self._small else "s3fd"
         if self._options.trained:
             self.tier = "embedded"  # results of own weights are not those of the published ones
-        self.weights = (*official, FACE_DETECTOR) if own_detector else official
+        own = () if self._options.trained else (self._checkpoint,)
+        s3fd = detect is None and self._detector_name == "s3fd"
+        self.weights = (*own, FACE_DETECTOR) if s3fd else own
         self._device = "cpu"
         self._network: Wav2LipGenerator | None = None
         self._faces: KnownFaces | None = None
@@ -85,17 +105,25 @@ class Wav2Lip(System):
         return Wav2LipOptions(**known)
 
     def missing(self) -> list[str]:
-        """The weight files that are not here."""
+        """The weight files that are not here, and what the tier does not have."""
         from bench.weights import locate
 
-        trained = self._options.trained
-        absent = [f"trained={trained}: no such file"] if trained and not Path(trained).is_file() else []
-        return absent + [
-            f"weights {file.name} are not here: get them from {file.source} ({file.licence}), "
-            f"then `bench weights add FILE --as {file.name}`"
-            for file in self.weights
-            if locate(file) is None
-        ]
+        trained, checkpoint = self._options.trained, self._options.checkpoint
+        lines = [f"trained={trained}: no such file"] if trained and not Path(trained).is_file() else []
+        if self._small and checkpoint != "wav2lip" and not trained:
+            lines.append(f"checkpoint={checkpoint}: tier embedded has one generator, trained without a discriminator")
+        lines += [_remedy(file) for file in self.weights if locate(file) is None]
+        if self._detector_name == "dlib" and self._given_detector is None:
+            lines += need_modules("dlib")
+        return lines
+
+    def note_for(self, task: Task) -> str:
+        """What stands in for what in tier embedded."""
+        if not self._small:
+            return ""
+        parts = [] if self._options.trained else [GENERATOR_PART]
+        parts += [DETECTOR_PART] if self._detector_name == "dlib" else []
+        return "; ".join(f"in place of {part}: {STAND_INS[part]}" for part in parts)
 
     def fingerprint(self) -> str:
         """The hash of ``trained``: where it lies does not matter."""
@@ -125,16 +153,20 @@ class Wav2Lip(System):
 
         if self._options.trained:
             return generator_of(Path(self._options.trained))
+        if self._sizes is None and self._small:
+            from bench.systems.wav2lip.training_options import SIZES
+
+            self._sizes = SIZES["tiny"].sizes
         return self._source.fill(Wav2LipGenerator(self._sizes or GeneratorSizes()), self._checkpoint)
 
     def _detector(self) -> Detect:
-        if self._options.detector == "dlib":
+        if self._detector_name == "dlib":
             from bench.systems.wav2lip.detect import DlibDetector
 
             return DlibDetector()
         from bench.systems.wav2lip.s3fd import S3FD, S3fdDetector
 
-        network = self._source.fill(S3FD(), FACE_DETECTOR)
+        network = (OFFICIAL if self._source is EMBEDDED else self._source).fill(S3FD(), FACE_DETECTOR)
         return S3fdDetector(network, self._device, self._options.detector_batch_size)
 
     def generate(self, requests: Sequence[Request]) -> Sequence[Output | Failure]:
@@ -171,6 +203,15 @@ class Wav2Lip(System):
 
         redraw(room, order, placed, make, size=network.sizes.image, batch=options.batch_size)
         return room
+
+
+def _remedy(file: WeightFile) -> str:
+    if file.package is not None:
+        return f"the shipped file {file.name} is not here: install the package again, or `make embedded`"
+    return (
+        f"weights {file.name} are not here: get them from {file.source} ({file.licence}), "
+        f"then `bench weights add FILE --as {file.name}`"
+    )
 
 
 def _speech_windows(request: Request) -> NDArray[np.float32]:

@@ -55,7 +55,7 @@ def place(found: Detections, size: tuple[int, int], pads: Pads, face: int | None
     """
     rough, present = _best(found) if face is None else _of_track(found, face)
     boxes = np.zeros((len(found), 4), np.int64)
-    for stretch in _stretches(present):
+    for stretch in stretches(present):
         grown = padded(whole(rough[stretch]), pads, size)
         boxes[stretch] = smoothed(grown) if smooth else grown
     empty = present & ((boxes[:, 2] <= boxes[:, 0]) | (boxes[:, 3] <= boxes[:, 1]))
@@ -119,7 +119,7 @@ def _of_track(found: Detections, face: int) -> tuple[NDArray[np.float64], NDArra
     return boxes, present
 
 
-def _stretches(present: NDArray[np.bool_]) -> list[slice]:
+def stretches(present: NDArray[np.bool_]) -> list[slice]:
     """The runs of frames with a face."""
     edges = np.flatnonzero(np.diff(np.concatenate([[False], present, [False]]).astype(np.int8)))
     return [slice(int(begin), int(end)) for begin, end in edges.reshape(-1, 2)]

@@ -6,7 +6,7 @@ evaluation mode; the source leaves it in training mode, where its running statis
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
@@ -15,10 +15,13 @@ import numpy as np
 import torch
 from torch import nn
 
-from bench.api import DataError, UsageError
+from bench.api import Clip, DataError, Unscorable, UsageError
+from bench.embedded import EMBEDDED
 from bench.networks import OFFICIAL
-from bench.systems.wav2lip.crops import Cut, prepare
-from bench.systems.wav2lip.declare import EXPERT, FACE_DETECTOR
+from bench.progress import Progress
+from bench.systems.wav2lip.copying import begin_as_copy, keep_statistics
+from bench.systems.wav2lip.crops import Cut, FaceClip, Faces, Search
+from bench.systems.wav2lip.declare import EXPERT, FACE_DETECTOR, SMALL_EXPERT
 from bench.systems.wav2lip.detect import Detect, DlibDetector
 from bench.systems.wav2lip.discriminator import QualityDiscriminator
 from bench.systems.wav2lip.expert import SyncExpert
@@ -41,13 +44,13 @@ from bench.systems.wav2lip.training_options import (
     DataOptions,
     GeneratorOptions,
     Losses,
-    Size,
     described,
 )
 from bench.train import Loss, Stage, step_seed
 from bench.train_request import TrainRequest
 
 _LEVELS = 255.0
+_WARM_UP = 100  # steps in which the rate of a generator that begins by copying grows
 _JUDGED = -1  # stands for the rank in the seeds of evaluation batches, which all processes share
 
 
@@ -67,8 +70,8 @@ def generator(request: TrainRequest) -> Stage:
 
 
 class _Wav2LipStage(Stage):
-    """What both stages share: prepared clips, batches by step, evaluations now and then (``_early``: also after
-    the first step)."""
+    """What both stages share: clips that are prepared when they are first drawn, batches by step, evaluations now
+    and then (``_early``: also after the first step)."""
 
     _early = False
 
@@ -78,20 +81,13 @@ class _Wav2LipStage(Stage):
         self._batch_size = options.batch_size or batch
         self._every = options.eval_every or evaluation[0]
         self._batches = options.eval_batches or evaluation[1]
-        cut, told = _cut(options, self._size), request.identity()
-        detector, folder = partial(_detector, cut, request.device), request.folder / "faces"
-        ready = prepare(request.clips, folder, cut, detector, request.progress)
-        self._windows = self._held_out = Windows(ready.clips)
+        search = search_for(options, self._size.detector)
+        faces = Faces(request.folder.parent / "faces", search, partial(detector_of, search, request.device))
+        cut = Cut(self._size.sizes.image, self._size.pads, self._size.smooth)
+        self._windows = self._held_out = _windows(faces, cut, request.clips, request.progress)
         if request.held_out:
-            self._held_out = Windows(prepare(request.held_out, folder, cut, detector, request.progress).clips)
-        if self._windows.without:
-            request.progress.say(f"{self._windows.without} clips have no two windows of faces in a row: left out")
-        self._told = {
-            **told,
-            **described(options, self._size),
-            "used": len(self._windows),
-            "left_out": dict(ready.left_out),
-        }
+            self._held_out = _windows(faces, cut, request.held_out, request.progress)
+        self._told = {**request.identity(), **described(options, self._size)}
         self._measured: dict[str, float] = {}
         torch.manual_seed(request.seed)  # of the fresh weights
 
@@ -201,8 +197,13 @@ class GeneratorStage(_Wav2LipStage):
         self._schedule = Schedule()
         self._generator = Wav2LipGenerator(size.sizes)
         self._critic = QualityDiscriminator(size.critic_width, size.sizes.image) if options.gan else None
-        rate, betas = options.rate or size.generator_rate, self._weights.betas
-        self._adams = {"generator": torch.optim.Adam(self._generator.parameters(), rate, betas)}
+        if size.copying:
+            first = self.batch(0, 0, 1)  # the first process's, in all of them
+            begin_as_copy(self._generator, first.mels, self._seen(first))
+        self._generator.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # half as long on a CPU
+        self.averaged = {} if size.average is None else {"generator": size.average}
+        self._rate, betas = options.rate or size.generator_rate, self._weights.betas
+        self._adams = {"generator": torch.optim.Adam(self._generator.parameters(), self._rate, betas)}
         if self._critic is not None:
             self._adams["discriminator"] = torch.optim.Adam(self._critic.parameters(), size.critic_rate, betas)
 
@@ -223,6 +224,10 @@ class GeneratorStage(_Wav2LipStage):
         """See :meth:`_Wav2LipStage.begin`; the sync loss counts from a good enough evaluation on, for good."""
         self._judge.to(self._device())
         super().begin(step)
+        if self._size.copying:
+            keep_statistics(self._generator)
+            for group in self._adams["generator"].param_groups:  # a first full step would spoil what copies
+                group["lr"] = self._rate * min(1.0, (step + 1) / _WARM_UP)
         if self._measured.get("eval_sync", SYNC_BELOW) < SYNC_BELOW:
             self._schedule.sync_weight.fill_(self._weights.sync)
 
@@ -251,10 +256,13 @@ class GeneratorStage(_Wav2LipStage):
 
     def _made(self, batch: FaceBatch) -> torch.Tensor:
         """Faces (B, 3, 5, S, S) for the lower halves that are not shown."""
+        return cast("torch.Tensor", self._generator(self._there(batch.mels), self._seen(batch)))
+
+    def _seen(self, batch: FaceBatch) -> torch.Tensor:
+        """(B, 6, 5, S, S)."""
         masked = self._there(batch.true)
         masked[:, :, :, masked.shape[3] // 2 :] = 0.0
-        seen = torch.cat([masked, self._there(batch.reference)], dim=1)
-        return cast("torch.Tensor", self._generator(self._there(batch.mels), seen))
+        return torch.cat([masked, self._there(batch.reference)], dim=1)
 
     def _judged(self, random: np.random.Generator) -> Mapping[str, torch.Tensor]:
         batch = self._held_out.faces(random, self._batch_size)
@@ -265,11 +273,26 @@ class GeneratorStage(_Wav2LipStage):
         }
 
 
-def _cut(options: DataOptions, size: Size) -> Cut:
+def _windows(faces: Faces, cut: Cut, clips: Sequence[Clip], progress: Progress) -> Windows:
+    def clip(number: int) -> FaceClip:
+        return faces.clip(clips[number], cut)
+
+    def left_out(number: int, error: Unscorable) -> None:
+        progress.say(f"left out: {clips[number].id}: {error}")
+
+    return Windows(len(clips), clip, left_out)
+
+
+def search_for(options: DataOptions, detector: str) -> Search:
+    """Where the options, or else the configuration's ``detector``, look for faces.
+
+    Raises:
+        UsageError: the detector's weights are not here.
+    """
     if options.box is not None:
-        return Cut(size.sizes.image, "box", options.box)
-    if (options.detector or size.detector) == "dlib":
-        return Cut(size.sizes.image, "dlib")
+        return Search("box", options.box)
+    if (options.detector or detector) == "dlib":
+        return Search("dlib")
     from bench.weights import locate
 
     if locate(FACE_DETECTOR) is None:
@@ -277,11 +300,12 @@ def _cut(options: DataOptions, size: Size) -> Cut:
             f"weights {FACE_DETECTOR.name} are not here: get them from {FACE_DETECTOR.source}",
             f"`bench weights add FILE --as {FACE_DETECTOR.name}`, or find faces with --set detector=dlib.",
         )
-    return Cut(size.sizes.image, f"s3fd-{OFFICIAL.identity(FACE_DETECTOR)}")
+    return Search(f"s3fd-{OFFICIAL.identity(FACE_DETECTOR)}")
 
 
-def _detector(cut: Cut, device: str) -> Detect:
-    if cut.detector == "dlib":
+def detector_of(search: Search, device: str) -> Detect:
+    """The detector that ``search`` names."""
+    if search.detector == "dlib":
         return DlibDetector()
     from bench.systems.wav2lip.s3fd import S3FD, S3fdDetector
 
@@ -289,21 +313,18 @@ def _detector(cut: Cut, device: str) -> Detect:
 
 
 def _judge(config: str, file: str | None) -> SyncExpert:
-    """The frozen expert: from a file of the stage ``expert``, or the official one."""
+    """The frozen expert: from a file of the stage ``expert``, or the shipped one, or the official one."""
     made = SIZES[config].expert()
     if file is not None:
         return filled(made, Path(file), "expert", "expert")
-    if config != "full":
-        raise UsageError("the generator needs an expert of its size", _TRAIN_ONE.format(config))
     try:
-        return OFFICIAL.fill(made, EXPERT)
+        return EMBEDDED.fill(made, SMALL_EXPERT) if SIZES[config].small else OFFICIAL.fill(made, EXPERT)
     except DataError as error:
         raise UsageError(
-            f"the generator needs an expert: {error.message}", f"{error.hint} Or {_TRAIN_ONE.format(config)}"
+            f"the generator needs an expert: {error.message}",
+            f"{error.hint} Or `bench train wav2lip --stage expert --config {config}`, "
+            "then --set expert=FOLDER/weights.safetensors.",
         ) from error
-
-
-_TRAIN_ONE = "`bench train wav2lip --stage expert --config {}`, then --set expert=FOLDER/weights.safetensors."
 
 
 def _fingerprint(network: nn.Module) -> str:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from bench.api import DataError
+from bench.api import DataError, Unscorable
 from bench.systems.wav2lip.crops import FaceClip
 from bench.systems.wav2lip.expert import FRAMES
 from bench.systems.wav2lip.mel import WINDOW_COLUMNS, training_start, windows
@@ -38,6 +38,9 @@ class _Windows:
 
     ``anchors`` are those whose speech is whole: the columns of all five frames, from one frame before (frame 0 is
     none). ``starts`` are all.
+
+    Raises:
+        Unscorable: there is no anchor, or no other window.
     """
 
     def __init__(self, clip: FaceClip) -> None:
@@ -47,11 +50,8 @@ class _Windows:
         self.starts = np.flatnonzero(there)
         whole = [frames[place] > 0 and _last(int(frames[place])) <= clip.columns for place in self.starts]
         self.anchors = self.starts[np.array(whole, bool)]
-
-    @property
-    def usable(self) -> bool:
-        """There is an anchor, and another window."""
-        return len(self.anchors) > 0 and len(self.starts) > 1
+        if len(self.anchors) == 0 or len(self.starts) < 2:
+            raise Unscorable("too_short", f"no two windows of {FRAMES} faces in a row with speech")
 
     def draw(self, random: np.random.Generator) -> tuple[int, int]:
         """An anchor and another window, each with equal chances."""
@@ -76,24 +76,17 @@ def _last(frame: int) -> int:
 
 
 class Windows:
-    """Batches from clips; each a function of its generator's state.
+    """Batches from ``count`` clips, each a function of its generator's state.
 
-    Raises:
-        DataError: no clip has an anchor and another window.
+    ``clip(i)`` is asked for when clip i is first drawn. Where it is :class:`Unscorable`, another is drawn; ``left_out``
+    is told of it once.
     """
 
-    def __init__(self, clips: Sequence[FaceClip]) -> None:
-        made = [_Windows(clip) for clip in clips]
-        self._clips = [clip for clip in made if clip.usable]
-        self.without = len(made) - len(self._clips)
-        if not self._clips:
-            raise DataError(
-                f"none of {len(made)} clips has two windows of {FRAMES} faces in a row with speech",
-                "longer clips are needed.",
-            )
-
-    def __len__(self) -> int:
-        return len(self._clips)
+    def __init__(
+        self, count: int, clip: Callable[[int], FaceClip], left_out: Callable[[int, Unscorable], None]
+    ) -> None:
+        self._count, self._clip, self._left_out = count, clip, left_out
+        self._known: dict[int, _Windows | None] = {}
 
     def sync(self, random: np.random.Generator, size: int) -> SyncBatch:
         """Speech of an anchor with its own faces or another window's, each with a chance of one half."""
@@ -117,8 +110,30 @@ class Windows:
         return FaceBatch(_tensor(per_frame), _tensor(per_window), _tensor(true), _tensor(reference))
 
     def _drawn(self, random: np.random.Generator) -> tuple[_Windows, int, int]:
-        clip = self._clips[int(random.integers(len(self._clips)))]
-        return clip, *clip.draw(random)
+        """
+        Raises:
+            DataError: no clip can be used.
+        """
+        while not self._none_is_left():
+            windows = self._windows(int(random.integers(self._count)))
+            if windows is not None:
+                return windows, *windows.draw(random)
+        raise DataError(
+            f"none of {self._count} clips can be trained on",
+            f"clips need two windows of {FRAMES} faces in a row with speech; see what is left out above.",
+        )
+
+    def _none_is_left(self) -> bool:
+        return len(self._known) == self._count and all(windows is None for windows in self._known.values())
+
+    def _windows(self, number: int) -> _Windows | None:
+        if number not in self._known:
+            try:
+                self._known[number] = _Windows(self._clip(number))
+            except Unscorable as error:
+                self._known[number] = None
+                self._left_out(number, error)
+        return self._known[number]
 
 
 def _tensor(arrays: Sequence[NDArray[np.generic]]) -> torch.Tensor:

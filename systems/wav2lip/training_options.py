@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
+from bench.systems.wav2lip.boxes import NO_PADS, Pads
 from bench.systems.wav2lip.expert import SmallSyncNet, SyncExpert, SyncNetColor
 from bench.systems.wav2lip.generator import GeneratorSizes
 from bench.systems.wav2lip.options import four
@@ -27,7 +28,8 @@ class DataOptions(BaseModel):
 
 
 class GeneratorOptions(DataOptions):
-    """``expert``: a file that the stage ``expert`` has made; without one the official file (``bench weights add``).
+    """``expert``: a file that the stage ``expert`` has made; without one the official file (``bench weights add``), in
+    configuration ``tiny`` the shipped one.
     ``gan``: with the discriminator, as ``hq_wav2lip_train.py``."""
 
     expert: str | None = None
@@ -38,7 +40,10 @@ class GeneratorOptions(DataOptions):
 class Size:
     """Networks, batches and learning rates of a configuration.
 
-    ``small`` is the expert of our own; the generator's ``sizes`` decide the size of faces.
+    ``small`` is the expert of our own; the generator's ``sizes`` decide the size of faces, which are cut with ``pads``
+    and ``smooth``: the source trains on other boxes than it draws in, the tiny configuration on the same.
+    ``copying``: the generator begins as :mod:`bench.systems.wav2lip.copying` says. ``average``: the decay of an
+    exponential average of its weights, which is what is written then.
     """
 
     small: bool
@@ -52,13 +57,18 @@ class Size:
     critic_rate: float
     expert_eval: tuple[int, int]  # every so many steps, over so many batches
     generator_eval: tuple[int, int]
+    pads: Pads = NO_PADS
+    smooth: bool = False
+    copying: bool = False
+    average: float | None = None
 
     def expert(self) -> SyncExpert:
         """With fresh weights."""
         return SmallSyncNet(image=self.sizes.image) if self.small else SyncNetColor(image=self.sizes.image)
 
 
-#: ``full``: ``Rudrabha/Wav2Lip: color_syncnet_train.py, wav2lip_train.py, hparams.py``; ``tiny``: tfg.md 2.6.
+#: ``full``: ``Rudrabha/Wav2Lip: color_syncnet_train.py, wav2lip_train.py, hparams.py``. ``tiny``: tfg.md 2.6 but 96 px:
+#: at 64 the upper half of a face, which is only copied, comes back visibly softer, and its identity less sure.
 SIZES = {
     "full": Size(
         small=False,
@@ -76,7 +86,7 @@ SIZES = {
     "tiny": Size(
         small=True,
         sizes=GeneratorSizes(
-            image=64,
+            image=96,
             stem=8,
             widths=(16, 24, 32, 48, 64),
             depths=(1, 1, 1, 1, 1),
@@ -94,6 +104,10 @@ SIZES = {
         critic_rate=1e-4,
         expert_eval=(100, 8),
         generator_eval=(100, 8),
+        pads=Pads(),
+        smooth=True,
+        copying=True,
+        average=0.99,
     ),
 }
 

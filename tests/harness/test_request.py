@@ -153,6 +153,23 @@ def test_cross_gives_the_sound_of_another_speaker_and_scores_against_it(clips: l
     assert len(decode_audio(Source(request.audio)).samples) == request.n_frames * 640  # type: ignore[operator]
 
 
+def test_cross_t2av_shows_the_clip_and_speaks_like_the_tts_run_of_its_partner(clips: list[Clip]) -> None:
+    """Words, voice and seed are the partner's, so that the same system says the same in both runs."""
+    spoken = {item.clip.id: item.staging for item in planned(clips, "tts", reference="same").items}
+    for item in planned(clips, "t2av", pairing="cross", reference="same").items:
+        partner = next(c for c in clips if c.audio == item.reference.audio)
+        assert item.staging is not None and partner.id != item.clip.id
+        alone = spoken[partner.id]
+        assert alone is not None
+        for name in ("text", "voice", "voice_key", "seed"):
+            assert getattr(item.staging, name) == getattr(alone, name), name
+        assert item.staging.voice == partner.audio and item.staging.identity == item.clip.video
+    own = planned(clips, "t2av", pairing="matched", reference="same").items[0].staging
+    first = spoken[clips[0].id]
+    assert own is not None and first is not None
+    assert (own.text, own.voice, own.seed) == (first.text, first.voice, first.seed)
+
+
 def test_a_pairing_file_selects_and_is_part_of_the_id(clips: list[Clip], tmp_path: Path) -> None:
     listing = tmp_path / "pairs.tsv"
     listing.write_text("speaker0/clip0\tspeaker1/clip3\nspeaker0/clip1\tspeaker1/clip2\n")

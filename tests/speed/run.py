@@ -15,6 +15,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent))
 
 import speed_canonical
+import speed_hier
 import speed_memory
 import speed_networks
 import speed_overhead
@@ -32,6 +33,7 @@ PARTS = {
     "start": speed_start.run,
     "pieces": speed_pieces.run,
     "networks": speed_networks.run,
+    "hierspeech": speed_hier.run,
     "canonical": speed_canonical.run,
 }
 

@@ -29,6 +29,13 @@ def test_every_part_runs_and_one_pass_gives_the_naive_numbers(tmp_path: Path) ->
     assert all(line["value"] > 0 or line["what"] == "skipped" for line in found if line["part"] != "memory")
 
 
+@pytest.mark.slow  # six processes that load torch and search a clip for faces
+def test_batches_of_speech_and_faces_are_what_the_plain_loop_makes(tmp_path: Path) -> None:
+    found = lines(tmp_path / "speed.json", "hierspeech")
+    assert {line["part"] for line in found} == {"hierspeech"}
+    assert found[0]["what"] == "skipped" or all(line["value"] > 0 for line in found)
+
+
 @pytest.mark.slow  # loads every canonical network a dozen times
 def test_one_pass_of_the_canonical_metrics_gives_the_numbers_of_the_reference_way(tmp_path: Path) -> None:
     found = lines(tmp_path / "speed.json", "canonical")

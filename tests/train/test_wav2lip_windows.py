@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from bench.api import DataError
+from bench.api import DataError, Unscorable
 from bench.systems.wav2lip.crops import FaceClip
 from bench.systems.wav2lip.training_data import Windows
 
@@ -22,13 +22,26 @@ def clips(tmp_path: Path) -> list[FaceClip]:
 
 
 def make(folder: Path, number: int, frames: list[int], columns: int = COLUMNS) -> FaceClip:
-    stem = folder / f"clip{number}"
+    shown, heard = folder / f"{number}.faces.npy", folder / f"{number}.mel.npy"
     faces = np.zeros((len(frames), 8, 8, 3), np.uint8)
     faces[..., 0] = np.array(frames)[:, None, None]
     faces[..., 1] = number
-    np.save(stem.with_suffix(".faces.npy"), faces)
-    np.save(stem.with_suffix(".mel.npy"), np.tile(np.arange(columns, dtype=np.float32) + 1000 * number, (80, 1)))
-    return FaceClip(stem, np.array(frames), columns)
+    np.save(shown, faces)
+    np.save(heard, np.tile(np.arange(columns, dtype=np.float32) + 1000 * number, (80, 1)))
+    return FaceClip(shown, heard, np.array(frames), columns)
+
+
+def windows_of(clips: list[FaceClip], told: list[int] | None = None, asked: list[int] | None = None) -> Windows:
+    """``asked`` are the clips that were prepared, ``told`` those that are left out."""
+
+    def clip(number: int) -> FaceClip:
+        (asked if asked is not None else []).append(number)
+        return clips[number]
+
+    def left_out(number: int, error: Unscorable) -> None:
+        (told if told is not None else []).append(number)
+
+    return Windows(len(clips), clip, left_out)
 
 
 def shown(window: torch.Tensor) -> tuple[int, list[int]]:
@@ -44,7 +57,7 @@ def begins(mel: torch.Tensor, clip: int) -> int:
 
 
 def test_target_reference_and_speech_of_the_generator(clips: list[FaceClip]) -> None:
-    batch = Windows(clips).faces(np.random.default_rng(2), 700)
+    batch = windows_of(clips).faces(np.random.default_rng(2), 700)
     seen = set()
     for mels, mel, true, reference in zip(*batch, strict=True):
         clip, frames = shown(true)
@@ -61,7 +74,7 @@ def test_target_reference_and_speech_of_the_generator(clips: list[FaceClip]) -> 
 
 
 def test_half_of_the_experts_pairs_belong_together(clips: list[FaceClip]) -> None:
-    batch = Windows(clips).sync(np.random.default_rng(1), 400)
+    batch = windows_of(clips).sync(np.random.default_rng(1), 400)
     assert 150 < batch.label.sum() < 250
     for mel, faces, label in zip(*batch, strict=True):
         clip, frames = shown(faces)
@@ -70,15 +83,31 @@ def test_half_of_the_experts_pairs_belong_together(clips: list[FaceClip]) -> Non
 
 
 def test_a_batch_is_a_function_of_its_generator(clips: list[FaceClip]) -> None:
-    one, again, other = (Windows(clips).faces(np.random.default_rng(seed), 6) for seed in (5, 5, 6))
+    one, again, other = (windows_of(clips).faces(np.random.default_rng(seed), 6) for seed in (5, 5, 6))
     assert all(torch.equal(a, b) for a, b in zip(one, again, strict=True))
     assert not torch.equal(one.true, other.true)
 
 
-def test_clips_without_two_windows_or_speech_are_counted_or_told(clips: list[FaceClip], tmp_path: Path) -> None:
+def test_clips_without_two_windows_or_speech_are_told_once_and_never_drawn(
+    clips: list[FaceClip], tmp_path: Path
+) -> None:
     torn = make(tmp_path, 2, list(range(0, 60, 2)))
     silent = make(tmp_path, 3, list(range(20)), columns=16)
-    windows = Windows([torn, *clips, silent])
-    assert (len(windows), windows.without) == (2, 2)
+    told: list[int] = []
+    windows = windows_of([torn, *clips, silent], told)
+    drawn = {shown(true)[0] for true in windows.faces(np.random.default_rng(0), 40).true}
+    assert drawn == {0, 1} and sorted(told) == [0, 3]
+    windows.sync(np.random.default_rng(1), 40)
+    assert sorted(told) == [0, 3]
     with pytest.raises(DataError, match="none of 2 clips"):
-        Windows([torn, silent])
+        windows_of([torn, silent]).sync(np.random.default_rng(0), 2)
+
+
+def test_clips_are_prepared_when_they_are_first_drawn(clips: list[FaceClip]) -> None:
+    asked: list[int] = []
+    windows = windows_of([*clips] * 50, asked=asked)
+    assert asked == []
+    windows.faces(np.random.default_rng(3), 8)
+    assert 1 <= len(asked) <= 8
+    windows.faces(np.random.default_rng(3), 8)  # the same ones: nothing anew
+    assert len(asked) == len(set(asked)) <= 8

@@ -31,6 +31,7 @@ def test_list_says_what_is_needed_and_what_is_here(
     assert list(rows) == ["toy.pth", "half.pt", "many.model"]
     assert rows["toy.pth"] == {
         "file": "toy.pth",
+        "tier": "canonical",
         "state": "missing",
         "size": None,
         "used by": ["kit"],
@@ -48,7 +49,7 @@ def test_list_says_what_is_needed_and_what_is_here(
     assert str(rows["many.model"]["state"]).startswith("unusable: ")
     assert cli.invoke(["weights", "list"]) == 0
     out = capsys.readouterr().out
-    assert out.splitlines()[0].split() == ["file", "state", "size", "used", "by", "licence", "source"]
+    assert out.splitlines()[0].split() == ["file", "tier", "state", "size", "used", "by", "licence", "source"]
     assert "missing" not in out
 
 

@@ -78,6 +78,10 @@ class PerceptualLoss(nn.Module):
         terms = [weight * apart(a, b) for weight, a, b in zip(LAYERS.values(), self._seen(made), wanted, strict=True)]
         return torch.stack(terms).sum()
 
+    def deepest(self, faces: torch.Tensor) -> torch.Tensor:
+        """What the last compared layer sees of faces (B, 3, S, S), for the adaptive triplet loss."""
+        return self._seen(faces)[-1]
+
     def _seen(self, faces: torch.Tensor) -> list[torch.Tensor]:
         x = (faces - self.mean) / self.std
         seen: list[torch.Tensor] = []

@@ -7,6 +7,7 @@ gives the pose. A video that is too short goes forth and back.
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -15,6 +16,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from bench import media
+from bench.api import Source
 from bench.systems.hierspeech.face.generator import masked
 from bench.systems.hierspeech.face.reference import N_LANDMARKS, closed_frame
 from bench.systems.hierspeech.face.windows import window_indices
@@ -31,6 +34,8 @@ if TYPE_CHECKING:
     from bench.systems.wav2lip.tracks import Placed
 
 Silent = Literal["generator", "closed_frame", "off"]
+#: Windows of speech features (b, W, D) for the frames at places (b,).
+Heard = Callable[[NDArray[np.intp]], torch.Tensor]
 _IDENTITIES_KEPT = 64  # 1.2 MB each at the full size
 
 
@@ -44,6 +49,15 @@ class Picture:
     feather: int
     batch: int
     silent: Silent
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A video's ``frames`` (n, H, W, 3), where its face is, and the identity; ``None``: no face is in the picture."""
+
+    frames: Frames
+    placed: Placed
+    known: Maps | None
 
 
 class TalkingFace:
@@ -64,24 +78,59 @@ class TalkingFace:
         Raises:
             Unscorable: kinds of :mod:`bench.media`; ``no_face``.
         """
-        p = self._picture
         room, filled = read_frames(identity, count, folder)
-        found = self._faces.of(room[:filled], key)
-        placed = place(found, (room.shape[1], room.shape[2]), p.pads, p.face, p.smooth)
+        shown = self._made_ready(room[:filled], key)  # before the room is filled up
         order = forth_and_back(count, filled)
-        if not placed.present.any():  # a track whose boxes lie outside the picture
-            fill_up(room, order)
-            return room
-        known = self._identity(room[:filled], placed, key)
         fill_up(room, order)
         heard = window_indices(max(len(features), 2 * count), self._network.sizes.window)
         heard = np.minimum(heard, len(features) - 1)  # (N, W)
+        self._draw(room, order, shown, lambda places: features[torch.from_numpy(heard[places])])
+        return room
+
+    def opened(self, identity: Path, key: str | None, folder: Path | None) -> Shown:
+        """The video ``identity`` whole, for :meth:`frames`; the arguments are those of :meth:`video`.
+
+        Raises:
+            Unscorable: kinds of :mod:`bench.media`; ``no_face``.
+        """
+        count = sum(len(piece) for piece in media.iter_video(Source(identity)))
+        frames, filled = read_frames(identity, count, folder)
+        return self._made_ready(frames[:filled], key)
+
+    def frames(self, shown: Shown, first: int, windows: torch.Tensor) -> Frames:
+        """The frames (n, H, W, 3) from ``first`` on that speak ``windows`` (n, W, D) of the features.
+
+        The windows are those of :func:`.windows.window_indices`. A frame is what :meth:`video` makes of it, up to
+        rounding, where that has seen the whole video too.
+        """
+        order = forth_and_back(first + len(windows), len(shown.frames))[first:]
+        room = shown.frames[order]
+        self._draw(room, order, shown, lambda places: windows[torch.from_numpy(places)])
+        return room
+
+    @property
+    def window(self) -> int:
+        """Vectors of speech that a frame depends on."""
+        return self._network.sizes.window
+
+    def _made_ready(self, frames: Frames, key: str | None) -> Shown:
+        p = self._picture
+        found = self._faces.of(frames, key)
+        placed = place(found, (frames.shape[1], frames.shape[2]), p.pads, p.face, p.smooth)
+        # a track's boxes may all lie outside the picture
+        known = self._identity(frames, placed, key) if placed.present.any() else None
+        return Shown(frames, placed, known)
+
+    def _draw(self, room: Frames, order: NDArray[np.intp], shown: Shown, heard: Heard) -> None:
+        """Paint the faces into ``room``, whose frame i is frame ``order[i]`` of the video."""
+        p, known = self._picture, shown.known
+        if known is None:
+            return
 
         def make(crops: Frames, places: NDArray[np.intp]) -> Frames:
-            return self._made(crops, features[torch.from_numpy(heard[places])], known)
+            return self._made(crops, heard(places), known)
 
-        redraw(room, order, placed, make, size=self._network.sizes.image, batch=p.batch, feather=p.feather)
-        return room
+        redraw(room, order, shown.placed, make, size=self._network.sizes.image, batch=p.batch, feather=p.feather)
 
     def _identity(self, frames: Frames, placed: Placed, key: str | None) -> Maps:
         """The identity's maps (1, C, H, W), by the frame and box that they are taken from."""

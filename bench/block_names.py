@@ -1,0 +1,125 @@
+"""Whether the names in a block mean something: systems and their settings, metrics, data sets, papers' tables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from bench import protocols, registry
+from bench.blocks import DEFAULT, Fault, Printed, Row, TableBlock, concerns, condition_of, options_of
+from bench.errors import NotHereError, UsageError, did_you_mean
+from bench.specs import HARNESS_KEYS, parse_systems, tiers_of
+
+
+def faults(block: TableBlock, shared: Mapping[str, Any]) -> Iterator[Fault]:
+    """Everything wrong with the names of a block; ``shared`` are settings from outside of it."""
+    for key in block.set:
+        if not any(concerns(key, row.system) for row in block.systems):
+            known = {*HARNESS_KEYS, *(option for row in block.systems for option in options_of(row.system))}
+            yield Fault(("set", key), f"set {key}: no system of the block has it. {did_you_mean(key, known)}")
+    for index, row in enumerate(block.systems):
+        yield from _row(block, row, index, shared)
+    yield from _metrics(block)
+    if block.published is not None:
+        yield from _published(block, block.published)
+
+
+def _row(block: TableBlock, row: Row, index: int, shared: Mapping[str, Any]) -> Iterator[Fault]:
+    place = ("systems", index)
+    try:
+        cls = registry.get("systems", row.system.partition(":")[0])
+    except UsageError as error:
+        yield Fault((*place, "system"), f"{error.message}. {error.hint}")
+        return
+    task = row.task or block.task
+    if task not in cls.tasks:
+        yield Fault(place, f"system {row.system!r} does no {task}; its tasks: {', '.join(cls.tasks)}")
+    wrong = condition_of(block, row)
+    if wrong:
+        yield Fault(place, wrong)
+    for key in row.set:
+        if not concerns(key, row.system):
+            hint = did_you_mean(key, [*options_of(row.system), *HARNESS_KEYS])
+            yield Fault((*place, "set", key), f"set {key}: system {row.system!r} has no such setting. {hint}")
+    settings = settings_of(block, row, {}, shared)
+    speaker, systems = str(settings.get("tts_system", "espeak")), registry.names("systems")
+    if speaker not in systems:
+        yield Fault((*place, "set"), f"tts_system {speaker!r} is unknown. {did_you_mean(speaker, systems)}")
+    try:
+        for spec in parse_systems([row.system], settings):
+            spec.build()
+    except NotHereError:
+        return  # found again, with the tier that the data set has it in
+    except UsageError as error:
+        lines = [line.strip().removeprefix("--") for line in error.message.splitlines()]
+        yield Fault(place, f"{'; '.join(lines)}. {error.hint}")
+
+
+def settings_of(block: TableBlock, row: Row, strong: Mapping[str, Any], weak: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of a row: ``weak`` (of the file), the block's, its own, then ``strong`` (environment, command line).
+
+    What concerns the system itself, and, with its name before it, the system whose speech drives it.
+    """
+    merged = {**weak, **block.set, **row.set, **strong}
+    speaker = str(merged.get("tts_system", "espeak"))
+    found = {key: value for key, value in merged.items() if concerns(key, row.system)}
+    if block.condition(row)[2] == "tts":
+        for key, value in {**weak, **block.set, **strong}.items():
+            option = key.rpartition(".")[2]
+            if concerns(key, speaker) and (option != key or option not in HARNESS_KEYS):
+                found[f"{speaker}.{option}"] = value
+    elif speaker != row.system and not _has_tier(row.system, merged.get("tier")):
+        found.pop("tier", None)  # it is for other rows: `check` has seen that one has it
+        found.pop("tts_system", None)
+    return found
+
+
+def _has_tier(system: str, tier: object) -> bool:
+    """Whether a known system has a tier."""
+    plugin = system.partition(":")[0]
+    return plugin in registry.names("systems") and tier in tiers_of(registry.get("systems", plugin))
+
+
+def tier_faults(blocks: Sequence[TableBlock], shared: Mapping[str, Any]) -> list[str]:
+    """What is wrong with a tier that is asked of all rows."""
+    if "tier" not in shared:
+        return []
+    systems = [row.system for block in blocks for row in block.systems]
+    plugins = {name.partition(":")[0] for name in systems} & set(registry.names("systems"))
+    known = {tier for plugin in plugins for tier in tiers_of(registry.get("systems", plugin))}
+    if shared["tier"] in known:
+        return []
+    return [f"set tier: no system of the tables has {shared['tier']!r}. {did_you_mean(str(shared['tier']), known)}"]
+
+
+def _metrics(block: TableBlock) -> Iterator[Fault]:
+    known = protocols.catalogue()
+    lists = block.metrics if isinstance(block.metrics, dict) else {"": block.metrics}
+    datasets = [*registry.names("datasets"), DEFAULT]
+    for dataset, names in lists.items():
+        place = ("metrics", *([dataset] if dataset else []))
+        if dataset and dataset not in datasets:
+            yield Fault(place, f"metrics of an unknown data set {dataset!r}. {did_you_mean(dataset, datasets)}")
+        for name in names:
+            if name not in {"auto", "all", *known.entries, *known.families()}:
+                error = known.unknown(name, "metric")
+                yield Fault(place, f"{error.message}. {error.hint}")
+
+
+def _published(block: TableBlock, asked: Printed) -> Iterator[Fault]:
+    from bench.results import published
+
+    rows = published.load()
+    for field, value in (("source", asked.source), ("table", asked.table), ("setting", asked.setting)):
+        if value is None:
+            continue
+        known = {published.field_of(row, field) for row in rows}
+        if value not in known:
+            yield Fault(("published", field), f"{field} {value!r} is unknown. {did_you_mean(value, known)}")
+            return
+        rows = tuple(row for row in rows if published.field_of(row, field) == value)
+    names = {row.system for row in rows}
+    for index, row in enumerate(block.systems):
+        if row.printed is not None and row.printed not in names:
+            hint = did_you_mean(row.printed, names)
+            yield Fault(("systems", index, "printed"), f"the paper has no row {row.printed!r} there. {hint}")

@@ -1,0 +1,86 @@
+"""Faces on disk: a frame is looked at once, whatever video it comes in, and a lost or broken file only costs time."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bench.systems.wav2lip.detect import KnownFaces
+from bench.systems.wav2lip.kept_faces import KeptFaces
+
+
+class Detector:
+    """As many boxes as the frame's first pixel says."""
+
+    identity = "mine"
+
+    def __init__(self) -> None:
+        self.looked = 0
+
+    def __call__(self, frames: np.ndarray) -> list[np.ndarray]:
+        self.looked += len(frames)
+        return [np.full((int(frame[0, 0, 0]) % 3, 5), float(frame[0, 0, 1])) for frame in frames]
+
+
+@pytest.fixture(autouse=True)
+def _cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BENCH_CACHE", str(tmp_path))
+
+
+def video(count: int, size: tuple[int, int] = (4, 6)) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (count, *size, 3)).astype(np.uint8)
+
+
+def equal(found: list[np.ndarray], wanted: list[np.ndarray]) -> bool:
+    return len(found) == len(wanted) and all(np.array_equal(a, b) for a, b in zip(found, wanted, strict=True))
+
+
+def test_frames_are_looked_at_once_by_their_pixels(tmp_path: Path) -> None:
+    frames, wanted = video(7), Detector()(video(7))
+    first, second = Detector(), Detector()
+    assert equal(KnownFaces(first).of(frames[:4], "a"), wanted[:4])
+    again = KnownFaces(second)  # another run, another key, more frames
+    assert equal(again.of(frames, "b"), wanted)
+    assert (first.looked, second.looked) == (4, 3)
+    assert equal(KnownFaces(second).of(frames, None), wanted)
+    assert second.looked == 3
+    assert KeptFaces(second, "mine")(frames[:0]) == []
+    assert len(list((tmp_path / "faces" / "mine").iterdir())) == 1
+
+
+def test_other_pixels_sizes_and_detectors_are_looked_at(tmp_path: Path) -> None:
+    frames = video(2)
+    detector = Detector()
+    KeptFaces(detector, "mine")(frames)
+    KeptFaces(detector, "another")(frames)
+    KeptFaces(detector, "mine")(frames.reshape(2, 6, 4, 3))
+    changed = frames.copy()
+    changed[1, -1, -1, -1] ^= 1
+    KeptFaces(detector, "mine")(changed)
+    assert detector.looked == 2 + 2 + 2 + 1
+
+
+def test_what_cannot_be_read_or_written_is_looked_at_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    frames, wanted = video(3), Detector()(video(3))
+    KeptFaces(Detector(), "mine")(frames)
+    (path,) = (tmp_path / "faces" / "mine").iterdir()
+    for broken in (b"", b"PK\3\4 no archive", path.read_bytes()[:60]):
+        path.write_bytes(broken)
+        detector = Detector()
+        assert equal(KeptFaces(detector, "mine")(frames), wanted)
+        assert detector.looked == 3
+    (tmp_path / "file").write_bytes(b"")
+    monkeypatch.setenv("BENCH_CACHE", str(tmp_path / "file"))
+    assert equal(KeptFaces(Detector(), "mine")(frames), wanted)
+
+
+def test_a_detector_without_a_name_is_not_kept(tmp_path: Path) -> None:
+    detector = Detector()
+    del Detector.identity
+    try:
+        KnownFaces(detector).of(video(2), "a")
+    finally:
+        Detector.identity = "mine"
+    assert not (tmp_path / "faces").exists()
