@@ -55,6 +55,9 @@ def _options(
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and leave with its exit code."""
+    # numpy's matrices are small here: several threads wait for each other, on busy cores hundreds of times longer
+    # than they work. Networks have threads of their own
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     signal.signal(signal.SIGTERM, _as_interrupt)
     sys.exit(invoke(sys.argv[1:] if arguments is None else arguments))
 

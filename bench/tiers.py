@@ -70,13 +70,15 @@ def choose(spec: SystemSpec, dataset: str, wanted: Callable[[Task], bool], *, na
     free = cls.tiers if "tier" not in spec.settings else ()
     specs = [replace(spec, settings={**spec.settings, "tier": tier}) for tier in free] or [spec]
     falls_back = dataset == FALLS_BACK_ON
-    attempts = [
-        _attempt(one, optional=falls_back and one is not specs[-1]) for one in specs[: None if falls_back else 1]
-    ]
-    made = [attempt.system for attempt in attempts if attempt.system is not None]
-    tasks = [task for task in dict.fromkeys(task for system in made for task in system.tasks) if wanted(task)]
+    attempts: list[_Attempt] = []
+    for one in specs if falls_back else specs[:1]:
+        # what no tier takes is the user's mistake; what one takes is a reason to run that one
+        last_chance = one is specs[-1] and all(attempt.system is None for attempt in attempts)
+        attempts.append(_attempt(one, optional=falls_back and not last_chance))
+    made = [(attempt.spec, attempt.system) for attempt in attempts if attempt.system is not None]
+    tasks = [task for task in dict.fromkeys(task for _, system in made for task in system.tasks) if wanted(task)]
     if not tasks:  # nothing is missing: the caller says that there is nothing to do
-        return Chosen([Variant(attempts[-1].spec, made[-1], ())])
+        return Chosen([Variant(*made[-1], ())])
     lacking = {task: [attempt.lacks(task) for attempt in attempts] for task in tasks}
     places = {task: _first_empty(lines) for task, lines in lacking.items()}
     chosen = Chosen()

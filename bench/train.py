@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 CHECKPOINT = "last.pt"
 WEIGHTS = "weights.safetensors"
+_ABSENT = object()  # a setting that a checkpoint does not know; None is a value
 
 
 class Loss(NamedTuple):
@@ -278,7 +279,7 @@ class _Loop:
             differing = sorted(
                 key
                 for key in {*found["fingerprint"], *self._fingerprint}
-                if found["fingerprint"].get(key) != self._fingerprint.get(key)
+                if found["fingerprint"].get(key, _ABSENT) != self._fingerprint.get(key, _ABSENT)
             )
             raise UsageError(
                 f"{self._settings.folder} holds a training with other settings: {', '.join(differing)}",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from bench.block_work import PlannedBlock, PlannedRow
@@ -14,12 +14,18 @@ from bench.store import Store
 from bench.store_records import RunRecord
 
 
-def build(store: Store, blocks: Sequence[PlannedBlock], with_papers: bool) -> Table:
+def build(
+    store: Store, blocks: Sequence[PlannedBlock], with_papers: bool, done: Callable[[], None] = lambda: None
+) -> Table:
     """One section per block and data set, in the order of the file; ``with_papers``: with their rows.
 
-    A block that has no row is named below the tables.
+    A block that has no row is named below the tables. ``done`` is called after each block.
     """
-    sections = [_section(store, block, with_papers) for block in blocks if block.rows]
+    sections = []
+    for block in blocks:
+        if block.rows:
+            sections.append(_section(store, block, with_papers))
+        done()
     empty = [f"{b.block.title}: no row: {', '.join(b.absent)} left out" for b in blocks if not b.rows]
     return Table(sections, empty)
 

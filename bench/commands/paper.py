@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from bench.block_work import BlockWork
     from bench.blocks import Tables
     from bench.config import Effective
+    from bench.progress import Progress
     from bench.store import Store
 
 
@@ -36,17 +37,18 @@ def work(effective: Effective, tables: Tables, *, generating: bool, scoring: boo
         done, made, scored = execute(effective, blocks, store, progress, generating, scoring)
         tell(progress.say, made, scored, generating, scoring)
         if scoring:
-            _show(store, done, effective, tables)
+            _show(store, done, effective, tables, progress)
         judged = [(chosen if scoring else None, plans) for chosen, plans in done.judged()]
         return verdict(store, judged, done.work.absent, made.conflicts + scored.conflicts, settings.strict)
 
 
-def _show(store: Store, done: BlockWork, effective: Effective, tables: Tables) -> None:
+def _show(store: Store, done: BlockWork, effective: Effective, tables: Tables, progress: Progress) -> None:
     from bench.commands.tables import save_tables, show_table
     from bench.results.paper_tables import build
 
     settings = effective.settings
-    table = build(store, done.blocks, settings.published)
+    with progress.stage("tables", len(done.blocks)) as bar:  # intervals of Fréchet distances take a while
+        table = build(store, done.blocks, settings.published, bar.advance)
     show_table(table)
     if settings.save is not None:
         name = "_".join([tables.path.stem, *dict.fromkeys(settings.dataset)])

@@ -102,8 +102,13 @@ class SnakeBeta(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """``(B, C, L)`` to the same shape."""
-        wave = torch.sin(x * self.frequency()[:, None])
-        return torch.addcmul(x, wave * wave, self.magnitude()[:, None])
+        wave = x * self.frequency()[:, None]
+        height = self.magnitude()[:, None]
+        if torch.is_grad_enabled():
+            wave = torch.sin(wave)
+            return torch.addcmul(x, wave * wave, height)
+        wave = wave.sin_().square_()  # nothing is asked for later: one array, not three
+        return torch.addcmul(x, wave, height, out=wave)
 
 
 class Activation1d(nn.Module):

@@ -64,5 +64,5 @@ class HierSpeechOptions(BaseModel):
     face_checkpoint: Literal["full", "stage1", "no_sync"] = Field(
         default="full", description="of tier embedded: after both stages, the first alone, both without the sync loss"
     )
-    face_batch: int = Field(default=32, ge=1, le=1024, description="faces that are made at once")
+    face_batch: int = Field(default=32, ge=1, le=1024, description="faces that are made at once; on a CPU at most 8")
     detector_batch_size: int = Field(default=16, ge=1, le=256, description="frames that are searched at once")

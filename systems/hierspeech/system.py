@@ -10,7 +10,7 @@ What is shared is kept: voices, detected faces, identities, and one call of espe
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from bench.api import FPS, Audio, Failure, Output, Request, System, Task, Tier, Unscorable, WeightFile
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from bench.systems.hierspeech.long_text import Speech
     from bench.systems.hierspeech.options import HierSpeechOptions
     from bench.systems.hierspeech.parts import Networks, Sizes
+    from bench.systems.hierspeech.streaming import Chunk
     from bench.systems.hierspeech.text import Tokens
     from bench.systems.hierspeech.voices import Voice, Voices
     from bench.systems.wav2lip.detect import Detect
@@ -163,6 +164,21 @@ class HierSpeech(System):
                 results.append(Failure("model_error", error.message))
         return results
 
+    def stream(self, request: Request, gain: float = 1.0) -> Iterator[Chunk]:
+        """A ``tts`` or ``t2av`` request answered in chunks as they are made; see :mod:`.streaming`.
+
+        Raises:
+            Unscorable: as :func:`bench.systems.hierspeech.streaming.stream`, before the first chunk.
+        """
+        from bench.systems.hierspeech.streaming import stream
+
+        networks = self._loaded()
+        if request.task not in SPEAKS or self._known_voices is None:
+            raise Unscorable("model_error", f"{request.task} has no speech to stream")
+        options = self._options.model_copy(update={"max_token_frames": self._needs.max_token_frames})
+        face = self._face(networks) if request.task == "t2av" else None
+        return stream(request, networks, self._known_voices, options, face, gain)
+
     def _answer(self, request: Request, pieces: list[Tokens] | Failure) -> Output:
         if request.task not in requirements.TASKS:
             raise Unscorable("model_error", f"hierspeech does not do {request.task}")
@@ -217,7 +233,9 @@ class HierSpeech(System):
         finer = networks.finer(o.output_rate) if o.output_rate != RATE else None
         ids = [piece.tokens for piece in pieces]
         manner = Manner(settings, o.noise_scale, o.sentence_batch)
-        return speech_of(networks.ttv, networks.synthesizer, finer, ids, voice.style, noises, manner)
+        ttv, synthesizer = networks.ttv, networks.synthesizer  # built with ordinary tensors, before what follows
+        with torch.inference_mode():
+            return speech_of(ttv, synthesizer, finer, ids, voice.style, noises, manner)
 
     def _levelled(self, wave: torch.Tensor, rate: int, voice: Voice) -> Audio:
         """The official levels: 16-bit steps, so that what is written is what the script writes."""

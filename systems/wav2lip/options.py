@@ -27,5 +27,5 @@ class Wav2LipOptions(BaseModel):
     resize_factor: int = Field(default=1, ge=1, le=64, description="the video is made smaller by this factor first")
     face: Literal["best"] | Annotated[int, Field(ge=0, le=99)] = "best"
     detector: Literal["auto", "s3fd", "dlib"] = Field(default="auto", description="s3fd, in tier embedded dlib")
-    batch_size: int = Field(default=32, ge=1, le=1024, description="faces that are made at once")
+    batch_size: int = Field(default=32, ge=1, le=1024, description="faces that are made at once; on a CPU at most 8")
     detector_batch_size: int = Field(default=16, ge=1, le=256, description="frames that are searched at once")

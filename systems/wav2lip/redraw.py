@@ -22,6 +22,8 @@ Frames = NDArray[np.uint8]  # (T, H, W, 3) RGB
 #: Makes faces: crops (b, S, S, 3) and the output frames (b,) that they are for, to faces (b, S, S, 3), uint8 RGB.
 Make = Callable[[Frames, NDArray[np.intp]], Frames]
 
+#: With more faces the maps leave a core's cache, and each takes up to twice the time.
+_ON_CPU = 8
 _IN_MEMORY = 1 << 29  # bytes of frames; more go to a file in the request's folder
 
 
@@ -80,6 +82,11 @@ def redraw(
         crops = np.stack([crop(room[i], box, size) for i, box in zip(places, boxes, strict=True)])
         for i, face, box in zip(places, make(crops, places), boxes, strict=True):
             paste(room[i], face, box, feather)
+
+
+def at_once(asked: int, device: str) -> int:
+    """How many faces to make at once on ``device`` (torch's name of its kind) where ``asked`` are allowed."""
+    return min(asked, _ON_CPU) if device == "cpu" else asked
 
 
 def _room(shape: tuple[int, ...], folder: Path | None) -> Frames:

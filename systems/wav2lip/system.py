@@ -181,7 +181,7 @@ class Wav2Lip(System):
 
     def _dubbed(self, request: Request) -> Frames:
         from bench.systems.wav2lip.boxes import Pads
-        from bench.systems.wav2lip.redraw import fill_up, looped, read_frames, redraw
+        from bench.systems.wav2lip.redraw import at_once, fill_up, looped, read_frames, redraw
         from bench.systems.wav2lip.tracks import place
 
         if self._network is None or self._faces is None:
@@ -201,7 +201,8 @@ class Wav2Lip(System):
         def make(crops: Frames, places: NDArray[np.intp]) -> Frames:
             return _faces_made(network, crops, speech[places])
 
-        redraw(room, order, placed, make, size=network.sizes.image, batch=options.batch_size)
+        batch = at_once(options.batch_size, next(network.parameters()).device.type)
+        redraw(room, order, placed, make, size=network.sizes.image, batch=batch)
         return room
 
 

@@ -244,6 +244,25 @@ def test_settings_that_only_one_tier_takes(lacking: Callable[..., None], monkeyp
             chosen(dataset, "tts", **settings)
 
 
+def test_settings_that_the_small_checkpoint_refuses_do_not_stop_the_official_one(
+    lacking: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lacking()
+
+    class Picky(Twofold):
+        name = "twofold"
+
+        def __init__(self, settings: Any = None) -> None:
+            super().__init__(settings)
+            if self.tier == "embedded":
+                raise UsageError("rate=48000: only tier canonical has it")
+
+    monkeypatch.setitem(registry._trial["systems"], "twofold", Picky)
+    assert run_at(chosen(FALLS_BACK_ON, "tts")) == [("canonical", ("tts",))]
+    lacking(canonical=("tts",))
+    assert chosen(FALLS_BACK_ON, "tts").missing
+
+
 # --------------------------------------------------------------------------- commands
 
 

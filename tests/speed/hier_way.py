@@ -1,8 +1,9 @@
 """One way of one subject of :mod:`speed_hier` in a process of its own: ``hier_way.py JOB``; prints JSON.
 
 A job names ``subject`` (``tts``, ``wav2lip`` or ``face``), ``way`` (``plain`` or ``ours``), ``tier``, ``settings``,
-``runs`` (how often the clips are gone through), ``clips`` and ``outputs``, the file for what was
-made. Loading is not timed.
+``runs`` (how often the clips are gone through), ``clips``, ``outputs``, the file for what was made, and ``cache``, the
+folder for what is kept. Loading is not timed. With ``part`` = [i, n] it is one of n processes that share the clips, in
+every run another share, and that begin together (``speed_kit.side_by_side``); ``threads`` 0: torch's default.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from speed_kit import peak_mb, timed
+from speed_kit import gate, peak_mb, timed
 
 sys.path.insert(0, str(Path(__file__).parent / "reference_way"))
 
@@ -65,7 +66,7 @@ def speech(way: str, tier: str, settings: Mapping[str, Any]) -> tuple[Work, str]
     sizes = TINY if tier == "embedded" else Sizes()
     networks = Networks(weights, sizes, "cpu", "float32", files)
     ttv = weights.fill(TextToVec(sizes.ttv), files.ttv)
-    synthesizer = weights.fill(Synthesizer(sizes.synthesizer), files.synthesizer)
+    synthesizer = weights.fill(Synthesizer(sizes.synthesizer, sizes.whole_synthesizer), files.synthesizer)
     rate, ratio = int(settings.get("output_rate", 16000)), float(settings.get("denoise_ratio", 0))
     file = requirements.weight_files.SPEECHSR.get(rate)
     finer = None if file is None else weights.fill(SpeechSr(sizes.speechsr, rate), file)
@@ -140,19 +141,27 @@ SUBJECTS = {"tts": speech, "wav2lip": dubbing, "face": talking}
 
 def main() -> None:
     """See the module."""
-    torch.set_num_threads(1)
     job = json.loads(Path(sys.argv[1]).read_text())
-    os.environ["BENCH_CACHE"] = str(Path(job["outputs"]).with_suffix(".cache"))  # no faces of earlier measurements
+    if job["threads"]:
+        torch.set_num_threads(job["threads"])
+    os.environ["BENCH_CACHE"] = job["cache"]  # no faces of earlier measurements
+    part, parts = job["part"]
     clips: Clips = job["clips"]
-    made: list[Any] = []
+    made: dict[str, Any] = {}
     taken = []
-    for _ in range(job["runs"]):  # every run makes its networks anew, as the harness does
+    for turn in range(job["runs"]):  # every run makes its networks anew, as the harness does
         work, told = SUBJECTS[job["subject"]](job["way"], job["tier"], job["settings"])
-        work([{**clips[0], "video": clips[0]["warm"], "voice": clips[0]["warm_voice"]}])  # compiles, fills pools
-        taken.append(timed(lambda work=work: made.__setitem__(slice(None), work(clips))))
-    np.savez(job["outputs"], **{str(i): one for i, one in enumerate(made) if one is not None})
+        work([clips[0]["warm"]])  # compiles, fills pools
+        mine = clips[(part + turn) % parts :: parts]
+
+        def whole(work: Work = work, mine: Clips = mine) -> None:
+            made.clear()
+            made.update(zip((clip["key"] for clip in mine), work(mine), strict=True))
+
+        taken.append((gate if parts > 1 or not job["threads"] else timed)(whole))
+    np.savez(job["outputs"], **{key: one for key, one in made.items() if one is not None})
     runs = [(one.wall, one.cpu) for one in taken]
-    print(json.dumps({"runs": runs, "peak_mb": peak_mb(), "weights": told}))
+    print(json.dumps({"runs": runs, "peak_mb": peak_mb(), "weights": told, "threads": torch.get_num_threads()}))
 
 
 if __name__ == "__main__":

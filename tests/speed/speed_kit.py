@@ -12,6 +12,7 @@ import os
 import platform
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -130,6 +131,73 @@ def fresh(script: str, *arguments: object) -> dict[str, Any]:
 def one_thread() -> dict[str, str]:
     """The environment with one thread for every numeric library, as the harness gives to its workers."""
     return {**os.environ, **dict.fromkeys(THREADS, "1")}
+
+
+def own_threads() -> dict[str, str]:
+    """The environment with as many threads as every library likes, as a script that is just started has it."""
+    return {name: value for name, value in os.environ.items() if name not in THREADS}
+
+
+def side_by_side(
+    script: str, arguments: Sequence[object], rounds: int, environment: Mapping[str, str]
+) -> tuple[list[float], list[dict[str, Any]]]:
+    """Run ``script`` once per argument, all at the same time, in new interpreters.
+
+    In each round a process makes itself ready and waits in :func:`gate`; from the moment when all are until the last
+    one is done, wall time is taken. Gives the rounds' seconds and each process's last line of output as JSON.
+    """
+    command = [sys.executable, str(HERE / script)]
+    with tempfile.TemporaryFile("w+") as errors:
+        started = [
+            subprocess.Popen(
+                [*command, str(one)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                text=True,
+                env=dict(environment),
+            )
+            for one in arguments
+        ]
+        try:
+            seconds = [_one_round(started) for _ in range(rounds)]
+            # not communicate(), which does not see what has been read ahead
+            answers = [process.stdout.read() for process in started if process.stdout is not None]
+            if any(process.wait() for process in started):
+                raise EOFError
+        except (EOFError, BrokenPipeError):
+            errors.seek(0)
+            raise RuntimeError(f"{script}: a process ended early\n{errors.read()}") from None
+        finally:
+            for process in started:
+                process.kill()
+    return seconds, [json.loads(answer.splitlines()[-1]) for answer in answers]
+
+
+def _one_round(started: Sequence[subprocess.Popen[str]]) -> float:
+    for process in started:
+        _heard(process, "ready")
+    begin = time.perf_counter()
+    for process in started:
+        print("go", file=process.stdin, flush=True)
+    for process in started:
+        _heard(process, "done")
+    return time.perf_counter() - begin
+
+
+def _heard(process: subprocess.Popen[str], word: str) -> None:
+    """Read on until ``word``. Raises ``EOFError`` where it does not come."""
+    if process.stdout is None or word not in (line.strip() for line in process.stdout):
+        raise EOFError
+
+
+def gate(work: Callable[[], object]) -> Taken:
+    """Within a process of :func:`side_by_side`: say that all is ready, wait for the others, run ``work`` once."""
+    print("ready", flush=True)
+    sys.stdin.readline()
+    taken = timed(work)
+    print("done", flush=True)
+    return taken
 
 
 def peak_mb() -> float:

@@ -18,7 +18,7 @@ from system_helpers import make_clip
 
 from bench.api import Request, Unscorable
 from bench.systems.hierspeech import streaming
-from bench.systems.hierspeech.streaming import Chunk, stream
+from bench.systems.hierspeech.streaming import Chunk
 from bench.systems.hierspeech.system import HierSpeech
 
 pytest.importorskip("espeakng_loader")
@@ -32,12 +32,8 @@ def everywhere(pictures: np.ndarray) -> list[np.ndarray]:
     return [np.array([(*BOX, 0.9)]) for _ in pictures]
 
 
-def chunks(system: HierSpeech, request: Request, face: bool = False, gain: float = 1.0) -> list[Chunk]:
-    networks, voices = system._networks, system._known_voices
-    assert networks is not None
-    assert voices is not None
-    talking = system._face(networks) if face else None
-    return list(stream(request, networks, voices, system._options, talking, gain))
+def chunks(system: HierSpeech, request: Request, gain: float = 1.0) -> list[Chunk]:
+    return list(system.stream(request, gain))
 
 
 def same_but_for_the_level(streamed: np.ndarray, whole: np.ndarray) -> None:
@@ -81,7 +77,7 @@ def test_faces_leave_with_the_speech_of_their_time(tmp_path: Path, short_chunks:
     assert clip.clip.video is not None
     identity = {"identity": clip.clip.video.path, "identity_key": "id"}
     request = replace(tts(voice(tmp_path), LONG), task="t2av", seed=seed, **identity)  # type: ignore[arg-type]
-    made = chunks(system, request, face=True)
+    made = chunks(system, request)
     assert len(made) > 3
     assert all(c.frames is not None and len(c.samples) == len(c.frames) * 640 for c in made)
     (whole,) = system.generate([request])
@@ -106,16 +102,17 @@ def test_a_gain_and_full_scale(tmp_path: Path) -> None:
 def test_what_cannot_be_spoken_is_told_at_once(tmp_path: Path) -> None:
     system = loaded(everywhere, silent="off")
     good, there = voice(tmp_path), tmp_path / "absent.mp4"
-    cases: list[tuple[dict[str, Any], bool, str]] = [
-        ({"text": "…"}, False, "empty_reference"),
-        ({"voice": None}, False, "missing_reference"),
-        ({"voice": voice(tmp_path, 1.0, 0.0, "silent"), "voice_key": None}, False, "silent_audio"),
-        ({"task": "t2av"}, True, "missing_reference"),
-        ({"task": "t2av", "identity": there}, True, "decode_error"),
+    cases: list[tuple[dict[str, Any], str]] = [
+        ({"text": "…"}, "empty_reference"),
+        ({"voice": None}, "missing_reference"),
+        ({"voice": voice(tmp_path, 1.0, 0.0, "silent"), "voice_key": None}, "silent_audio"),
+        ({"task": "t2av"}, "missing_reference"),
+        ({"task": "t2av", "identity": there}, "decode_error"),
+        ({"task": "a2v", "text": None}, "model_error"),
     ]
-    for changes, face, kind in cases:
+    for changes, kind in cases:
         with pytest.raises(Unscorable) as caught:
-            chunks(system, replace(tts(good), **changes), face)
+            system.stream(replace(tts(good), **changes))
         assert caught.value.kind == kind
 
 
@@ -131,7 +128,7 @@ system = loaded(everywhere, silent="off", longest_sentence=100, length_scale=0.2
 text = (SENTENCE * (1 + characters // len(SENTENCE)))[:characters]
 request = replace(tts(voice(folder), text), task="t2av", identity=clip.clip.video.path, identity_key="id")
 count = size = 0
-for chunk in stream(request, system._networks, system._known_voices, system._options, system._face(system._networks)):
+for chunk in system.stream(request):
     count += len(chunk.frames)
     size += chunk.frames.nbytes + chunk.samples.nbytes
 peak = next(int(line.split()[1]) / 1024 for line in open("/proc/self/status") if line.startswith("VmHWM"))

@@ -24,7 +24,7 @@ from bench.systems.hierspeech.face.windows import window_indices
 from bench.systems.wav2lip.boxes import Pads
 from bench.systems.wav2lip.detect import KnownFaces
 from bench.systems.wav2lip.paste import crop, to_levels
-from bench.systems.wav2lip.redraw import fill_up, forth_and_back, read_frames, redraw
+from bench.systems.wav2lip.redraw import at_once, fill_up, forth_and_back, read_frames, redraw
 from bench.systems.wav2lip.tracks import place
 
 if TYPE_CHECKING:
@@ -130,7 +130,8 @@ class TalkingFace:
         def make(crops: Frames, places: NDArray[np.intp]) -> Frames:
             return self._made(crops, heard(places), known)
 
-        redraw(room, order, shown.placed, make, size=self._network.sizes.image, batch=p.batch, feather=p.feather)
+        size, batch = self._network.sizes.image, at_once(p.batch, self._network.feat_mean.device.type)
+        redraw(room, order, shown.placed, make, size=size, batch=batch, feather=p.feather)
 
     def _identity(self, frames: Frames, placed: Placed, key: str | None) -> Maps:
         """The identity's maps (1, C, H, W), by the frame and box that they are taken from."""
