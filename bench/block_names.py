@@ -2,13 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from bench import protocols, registry
-from bench.blocks import DEFAULT, Fault, Printed, Row, TableBlock, concerns, condition_of, options_of
+from bench.blocks import (
+    DEFAULT,
+    Fault,
+    Printed,
+    Row,
+    TableBlock,
+    Tables,
+    concerns,
+    condition_of,
+    options_of,
+    used_settings,
+)
 from bench.errors import NotHereError, UsageError, did_you_mean
 from bench.specs import HARNESS_KEYS, parse_systems, tiers_of
+
+
+def check(tables: Tables, shared: Mapping[str, Any]) -> list[str]:
+    """Names that are unknown or stand twice, in all blocks; ``shared`` are the settings of ``--set``.
+
+    Plug-ins must have been loaded.
+    """
+    problems = tier_faults(tables.blocks, shared)
+    for index, block in enumerate(tables.blocks):
+        found = [*faults(block, shared), *_twice(tables.blocks[:index], block)]
+        problems += [f"{tables.origin(index, *fault.place)}: {block.name}: {fault.text}" for fault in found]
+    unused = set(shared) - used_settings(tables.blocks, shared)
+    known = [key for block in tables.blocks for row in block.systems for key in options_of(row.system)]
+    problems += [f"set {key}: no system of the tables has it. {did_you_mean(key, known)}" for key in sorted(unused)]
+    return problems
+
+
+def _twice(before: Iterable[TableBlock], block: TableBlock) -> Iterator[Fault]:
+    if any(other.name == block.name for other in before):
+        yield Fault(("name",), f"two blocks are called {block.name!r}. Give one of them another name")
+    for index, row in enumerate(block.systems):
+        if any(other.label == row.label for other in block.systems[:index]):
+            yield Fault(("systems", index), f"two rows are called {row.label!r}. Give one of them another `name`")
 
 
 def faults(block: TableBlock, shared: Mapping[str, Any]) -> Iterator[Fault]:

@@ -6,7 +6,7 @@ ids. This module holds the shape of a block, and everything that can be wrong wi
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -171,31 +171,6 @@ _SHOWN = 120  # characters of a wrong value in a message
 def _tag(part: str | int) -> bool:
     """Whether pydantic added this part of a place for a branch of a union."""
     return isinstance(part, str) and ("[" in part or part in {"list", "dict", "str"})
-
-
-def check(tables: Tables, shared: Mapping[str, Any]) -> list[str]:
-    """Names that are unknown or stand twice, in all blocks; ``shared`` are the settings of ``--set``.
-
-    Plug-ins must have been loaded.
-    """
-    from bench.block_names import faults, tier_faults
-
-    problems = tier_faults(tables.blocks, shared)
-    for index, block in enumerate(tables.blocks):
-        found = [*faults(block, shared), *_twice(tables.blocks[:index], block)]
-        problems += [f"{tables.origin(index, *fault.place)}: {block.name}: {fault.text}" for fault in found]
-    unused = set(shared) - used_settings(tables.blocks, shared)
-    known = [key for block in tables.blocks for row in block.systems for key in options_of(row.system)]
-    problems += [f"set {key}: no system of the tables has it. {did_you_mean(key, known)}" for key in sorted(unused)]
-    return problems
-
-
-def _twice(before: Iterable[TableBlock], block: TableBlock) -> Iterator[Fault]:
-    if any(other.name == block.name for other in before):
-        yield Fault(("name",), f"two blocks are called {block.name!r}. Give one of them another name")
-    for index, row in enumerate(block.systems):
-        if any(other.label == row.label for other in block.systems[:index]):
-            yield Fault(("systems", index), f"two rows are called {row.label!r}. Give one of them another `name`")
 
 
 def options_of(system: str) -> list[str]:

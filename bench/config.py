@@ -174,11 +174,11 @@ def effective(
 
 def _blocks(config: Path, value: Any, settings: RunSettings, origins: Mapping[str, str]) -> tuple[Tables, list[str]]:
     """The blocks of a file and everything that is wrong with them."""
-    from bench import blocks
+    from bench import block_names, blocks
 
     tables, problems = blocks.read(config, value, read_lines(config))
     problems += blocks.refused_options(origins, config)
-    return tables, problems + blocks.check(tables, settings.set)
+    return tables, problems + block_names.check(tables, settings.set)
 
 
 def _sources(

@@ -9,21 +9,22 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from bench.errors import DataError
 from bench.records import WeightFile
 from bench.weights import OWN_PACKAGE
+from bench.weights_shipped import DIGEST, facts, read
 
 if TYPE_CHECKING:
     import torch
 
+__all__ = ["EMBEDDED", "Embedded", "embedded_file", "facts", "read", "ship", "without_place"]
+
 _Module = TypeVar("_Module", bound="torch.nn.Module")
 
 _FOLDER = "embedded"
-_DIGEST = "tensors_sha256"
 _NETWORK = "network"
 
 
@@ -72,34 +73,6 @@ class Embedded:
 EMBEDDED = Embedded()
 
 
-def read(path: Path) -> dict[str, torch.Tensor]:
-    """The tensors of a shipped file, floats in 32 bits, held against their recorded hash.
-
-    Raises:
-        DataError: damaged, or not written by :func:`ship`.
-    """
-    from bench.weights_file import digest, load_any
-
-    wanted = facts(path).get(_DIGEST)
-    found = load_any(path)
-    if wanted is None or digest(found) != wanted:
-        raise DataError(
-            f"{path} is damaged: its tensors hash to other than when it was written", "install the package again."
-        )
-    return {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in found.items()}
-
-
-def facts(path: Path) -> Mapping[str, str]:
-    """What the header of a shipped file says about its training.
-
-    Raises:
-        DataError: no such file, or a damaged one.
-    """
-    from bench.weights_file import read_header
-
-    return read_header(path).metadata
-
-
 def ship(trained: Path, network: str, target: Path) -> Path:
     """Write ``network`` of a training to ``target``, and the training's curve beside it as ``.jsonl``.
 
@@ -127,7 +100,7 @@ def ship(trained: Path, network: str, target: Path) -> Path:
     if beyond:
         raise DataError(f"{path}: 16 bits cannot hold {', '.join(beyond[:3])}", "the training has diverged.")
     target.parent.mkdir(parents=True, exist_ok=True)
-    write_weights(target, rounded, known | {_NETWORK: network, _DIGEST: digest(rounded)})
+    write_weights(target, rounded, known | {_NETWORK: network, DIGEST: digest(rounded)})
     target.chmod(0o644)  # safetensors makes files that their owner alone can read
     if (path.parent / CURVE).is_file():
         copy(target.with_suffix(".jsonl"), path.parent / CURVE)

@@ -195,7 +195,7 @@ def tensors(weight: WeightFile) -> dict[str, torch.Tensor]:
 
     path = here(weight)
     if shipped_here(weight):
-        from bench.embedded import read
+        from bench.weights_shipped import read
 
         return read(path)
     check_header(weight, path)

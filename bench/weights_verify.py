@@ -25,7 +25,7 @@ def verify(weight: WeightFile, step: Callable[[int], None] | None = None) -> str
     """
     path = here(weight)
     if shipped_here(weight):
-        from bench.embedded import read
+        from bench.weights_shipped import read
 
         bad = not_finite(read(path))
         if bad:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def work(effective: Effective, tables: Tables, *, generating: bool, scoring: bool) -> int:
     """Plan, generate, score and show all blocks."""
     from bench.block_work import Blocks, execute
-    from bench.commands.run import tell, verdict
+    from bench.commands.verdict import tell, verdict
     from bench.store import Store
 
     settings = effective.settings
