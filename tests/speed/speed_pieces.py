@@ -83,7 +83,7 @@ def _ssim(options: Options, side: int) -> Line:
     def ours() -> list[float]:
         return [measure(a, b) for a, b in pairs]
 
-    note = _agree("SSIM", ours(), plain(), 1e-7)
+    note = _agree("SSIM", ours(), plain(), 5e-7)  # sums in float32: 2e-7 were seen
     what = f"SSIM against scikit-image, {side}x{side}"
     return _line(what, (plain, ours), 3.0, options.rounds, f"{len(pairs)} frames; {note}")
 
