@@ -230,13 +230,16 @@ class _Loop:
         return budget is not None and time.monotonic() - self._began >= budget
 
     def _step(self, step: int) -> dict[str, float]:
-        seed = step_seed(self._settings.seed, step, self._world.rank)
-        torch.manual_seed(seed)  # dropout draws from the process's generator, which belongs to this loop
-        generator = torch.Generator(self._world.device).manual_seed(seed)
         for network in self._networks.values():
             network.train()
         self._stage.begin(step)
-        losses = self._stage.losses(self._stage.batch(step, self._world.rank, self._world.size), step, generator)
+        batch = self._stage.batch(step, self._world.rank, self._world.size)
+        seed = step_seed(self._settings.seed, step, self._world.rank)
+        # dropout draws from the process's generator, which belongs to this loop; seeded after the batch, since a clip
+        # that is prepared only now may build networks, whose fresh weights draw from it too
+        torch.manual_seed(seed)
+        generator = torch.Generator(self._world.device).manual_seed(seed)
+        losses = self._stage.losses(batch, step, generator)
         logged: dict[str, float] = {}
         while True:
             with self._autocast():

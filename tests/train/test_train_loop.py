@@ -59,6 +59,25 @@ def test_a_training_in_two_pieces_equals_one_in_one_piece(whole: Path, tmp_path:
     assert equal_weights(tmp_path, whole)
 
 
+class Preparing(Toy):
+    """Builds networks while it makes a batch, as a stage does for clips that are not kept yet."""
+
+    def batch(self, step: int, rank: int, world: int) -> torch.Tensor:
+        torch.rand(step + 1)
+        return super().batch(step, rank, world)
+
+
+class Prepared(Preparing):
+    def batch(self, step: int, rank: int, world: int) -> torch.Tensor:
+        return Toy.batch(self, step, rank, world)
+
+
+def test_what_is_prepared_for_a_batch_leaves_dropout_alone(tmp_path: Path) -> None:
+    run(tmp_path / "anew", steps=4, stage=Preparing())
+    run(tmp_path / "kept", steps=4, stage=Prepared())
+    assert read_curve(tmp_path / "anew") == read_curve(tmp_path / "kept")
+
+
 def test_a_finished_training_does_nothing_more(tmp_path: Path) -> None:
     run(tmp_path, 3)
     before = (tmp_path / CURVE).read_text()
