@@ -7,6 +7,7 @@ keep heavy imports inside functions for the same reason.
 
 from bench.contracts import Control, Dataset, Engine, Metric, Progress, System
 from bench.errors import BenchError, DataError, Unscorable, UsageError, did_you_mean
+from bench.measure import charge
 from bench.records import (
     FAILURE_KINDS,
     FPS,
@@ -70,6 +71,7 @@ __all__ = [
     "UsageError",
     "Value",
     "WeightFile",
+    "charge",
     "did_you_mean",
     "request_seed",
 ]

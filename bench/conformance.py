@@ -46,6 +46,7 @@ if TYPE_CHECKING:
 COMPONENTS: dict[str, str] = {
     "hierspeech": "bench.systems.hierspeech.adapters",
     "metrics": "bench.metrics.adapters",
+    "talker": "bench.systems.talker.adapters",
     "tfg": "bench.systems.wav2lip.adapters",
 }
 

@@ -86,6 +86,15 @@ class System(ABC):
         """
         return {}
 
+    @classmethod
+    def preparation(cls) -> str | None:
+        """What ``bench data prepare`` runs for its training: ``"module:function"``; ``None``: nothing.
+
+        The function takes a :class:`bench.train_request.TrainRequest`, makes what the training would else make clip by
+        clip, and returns something to print.
+        """
+        return None
+
     def missing(self) -> list[str]:
         """What keeps the system from running here, one line each with its remedy; empty: nothing."""
         return []
@@ -117,7 +126,11 @@ class System(ABC):
 
     @abstractmethod
     def generate(self, requests: Sequence[Request]) -> Sequence[Output | Failure]:
-        """One output (or typed failure) per request, in order; never sees the clip."""
+        """One output (or typed failure) per request, in order; never sees the clip.
+
+        Its wall time is the requests' cost. What an instance keeps from one request for the next is its own merit;
+        for what it finds on disk from other runs it must call :func:`bench.api.charge`.
+        """
 
 
 class Control(System):

@@ -89,7 +89,8 @@ def generate(store: Store, plans: Sequence[RunPlan], engine: Engine, how: How, p
     )
     longest = max(plan.request_timeout_s for plan in plans)
     with progress.stage("generate", len(work.units), work.tally.resumed) as bar:
-        for outcome in how.outcomes(engine, Job("bench.generate_worker:worker", setup), work.units, longest):
+        job = Job("bench.generate_worker:worker", setup, renews=True)  # the memory of a run is its system's alone
+        for outcome in how.outcomes(engine, job, work.units, longest):
             bar.advance(work.store_outcome(outcome))
     return work.tally
 

@@ -371,10 +371,14 @@ class Job:
     one record (any picklable) per payload, in order. A handler never lets an exception out
     for bad input: it returns typed failures inside its records; what it does let out marks the
     whole batch as failed.
+
+    ``renews``: a worker process has units of one group alone, so that what a group leaves loaded is no cost of the
+    next one (an engine that runs in the calling process cannot).
     """
 
     target: str
     setup: Any
+    renews: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -111,11 +111,11 @@ def _fitting(
     Raises:
         DataError: it is none, or differs; the message says in what.
     """
-    root = read(path)
+    root = _read(path, chosen, known)
     if chosen is None:
         chosen = _by_tensors(root, path, known)
     manifest = manifest_of(chosen)
-    tensors = state_of(root, manifest.keys, path)
+    tensors = manifest.taken(state_of(root, manifest.keys, path))
     found = difference(_specs(tensors), manifest, is_official(chosen, source))
     if found:
         raise DataError(
@@ -131,6 +131,35 @@ def _fitting(
     return chosen, tensors
 
 
+def _read(path: Path, chosen: WeightFile | None, known: weights.Inventory) -> Any:
+    """The file; one that holds more than tensors only where its manifest, or that of a file it may be, allows it."""
+    if chosen is not None:
+        return read(path, objects=manifest_of(chosen).objects_beside)
+    try:
+        return read(path)
+    except DataError:
+        root = _with_objects(path, known)
+        if root is None:
+            raise
+        return root
+
+
+def _with_objects(path: Path, known: weights.Inventory) -> Any:
+    """The file with its objects as shells, where it then is one that has such; else ``None``."""
+    brought = [weight for weight in known.files.values() if weight.package is None and weight.manifest is not None]
+    for weight in brought:
+        if _has_function(weight) or not manifest_of(weight).objects_beside:
+            continue
+        try:
+            root = read(path, objects=True)
+            manifest = manifest_of(weight)
+            if not difference(manifest.taken(_specs(state_of(root, manifest.keys, path))), manifest):
+                return root
+        except DataError:
+            continue
+    return None
+
+
 def _by_tensors(root: Any, path: Path, known: weights.Inventory) -> WeightFile:
     """The declared file with these tensor names; the nearest one where none fits."""
     fits: list[WeightFile] = []
@@ -143,7 +172,7 @@ def _by_tensors(root: Any, path: Path, known: weights.Inventory) -> WeightFile:
             break
         try:
             manifest = manifest_of(weight)
-            found = _specs(state_of(root, manifest.keys, path))
+            found = manifest.taken(_specs(state_of(root, manifest.keys, path)))
         except DataError as error:  # of one manifest; said where no other fits
             problem = problem or error
             continue

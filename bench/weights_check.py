@@ -1,7 +1,8 @@
 """What a weight file must hold: manifests of names, shapes and types, and how a file differs from one.
 
 A manifest is a JSON file in ``bench/manifests`` (``{"tensors": {NAME: {"shape": [...], "dtype": ...}},
-"top_level_keys": [...]}``), or a function ``module:function`` that returns ``{NAME: (shape, dtype)}``.
+"top_level_keys": [...]}``), or a function ``module:function`` that returns ``{NAME: (shape, dtype)}``. Keys that a
+JSON file may have besides: see :class:`Manifest`.
 """
 
 from __future__ import annotations
@@ -14,11 +15,12 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from bench.errors import DataError, blaming
 from bench.records import WeightFile
 
+_Value = TypeVar("_Value")
 FOLDER = Path(__file__).parent / "manifests"
 SHOWN = 10  # differences that a message names
 
@@ -57,11 +59,36 @@ class Spec(NamedTuple):
 
 @dataclass(frozen=True)
 class Manifest:
-    """The tensors of an official file, and under which keys of the file they may lie."""
+    """The tensors of an official file, and under which keys of the file they may lie.
+
+    ``ignored_in_file``: names that a file may have besides. ``own_prefixes``: names of other beginnings are ignored
+    too (what only training needs). ``tied``: pairs of names of one tensor, of which a file may have either.
+    ``any_float``: official files differ in the width of their numbers. ``objects_beside``: they hold objects of other
+    packages too, which are not read.
+    """
 
     name: str
     tensors: Mapping[str, Spec]
     keys: tuple[str, ...] = WRAPPERS
+    ignored_in_file: frozenset[str] = frozenset()
+    own_prefixes: tuple[str, ...] = ("",)
+    tied: tuple[tuple[str, str], ...] = ()
+    any_float: bool = False
+    objects_beside: bool = False
+
+    def taken(self, found: Mapping[str, _Value]) -> dict[str, _Value]:
+        """What of a file counts: without ignored names, and with both names of tied tensors."""
+        kept = {
+            name: value
+            for name, value in found.items()
+            if name not in self.ignored_in_file and name.startswith(self.own_prefixes)
+        }
+        for one, other in self.tied:
+            there = kept.get(one, kept.get(other))
+            if there is not None:
+                kept.setdefault(one, there)
+                kept.setdefault(other, there)
+        return kept
 
     @property
     def nbytes(self) -> int:
@@ -89,7 +116,16 @@ def _manifest(name: str) -> Manifest:
         return Manifest(name, {key: _spec(shape, dtype) for key, (shape, dtype) in made.items()})
     told = json.loads((FOLDER / name).read_text(encoding="utf-8"))
     specs = {key: _spec(value["shape"], value["dtype"]) for key, value in told["tensors"].items()}
-    return Manifest(name, specs, tuple(dict.fromkeys([*told.get("top_level_keys", ()), *WRAPPERS])))
+    return Manifest(
+        name,
+        specs,
+        tuple(dict.fromkeys([*told.get("top_level_keys", ()), *WRAPPERS])),
+        frozenset(told.get("ignored_in_file", ())),
+        tuple(told.get("own_prefixes", ("",))),
+        tuple((one, other) for one, other in told.get("tied", ())),
+        bool(told.get("any_float", False)),
+        bool(told.get("objects_beside", False)),
+    )
 
 
 def _spec(shape: Sequence[int], dtype: str) -> Spec:
@@ -154,7 +190,7 @@ def difference(found: Mapping[str, Spec], wanted: Manifest, official: bool = Fal
     dtypes = [
         f"{n}: {a.dtype}, expected {b.dtype}"
         for n, a, b in both
-        if a.dtype != b.dtype and not (official and _floating(a) and _floating(b))
+        if a.dtype != b.dtype and not ((official or wanted.any_float) and _floating(a) and _floating(b))
     ]
     return Difference(tuple(missing), tuple(extra), tuple(shapes), tuple(dtypes))
 

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 from bench.errors import DataError, UsageError, in_words, printable
 from bench.weights import CONVERTED
 from bench.weights_file import load_any, read_header
+from bench.weights_objects import read_beside
 from bench.weights_script import is_script, read_script
 
 if TYPE_CHECKING:
@@ -73,8 +74,11 @@ def regular_file(path: Path) -> Path:
     return path
 
 
-def read(path: Path) -> Any:
+def read(path: Path, *, objects: bool = False) -> Any:
     """What a checkpoint holds: tensors (on the CPU, not read from the disk yet where that can be), and containers.
+
+    ``objects``: those of other packages may stand beside the tensors; they come back as empty shells
+    (:mod:`bench.weights_objects`).
 
     Raises:
         DataError: no checkpoint, damaged, or one that would run code; nothing of it was run.
@@ -86,6 +90,8 @@ def read(path: Path) -> Any:
         raise DataError(f"{path}: {error.strerror}", "check that path and the rights to it.") from error
     if head.startswith((_ZIP, _EMPTY_ZIP)):
         script = _check_archive(path)
+        if objects and not script:
+            return read_beside(path)
         return read_script(path) if script else _unpickled(path, mmap=True)
     if _LEGACY in head[:_LEGACY_WITHIN]:
         return _unpickled(path, mmap=False)

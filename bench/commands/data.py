@@ -1,4 +1,4 @@
-"""``bench data make|check|index|strip``."""
+"""``bench data make|check|index|prepare|strip``."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bench.commands import options as o
+from bench.commands.prepare import prepare
 
 if TYPE_CHECKING:
     from bench.contracts import Dataset
@@ -25,6 +26,7 @@ def register(app: typer.Typer) -> None:
     data.command("make", help="Make the demo corpus (deterministic, nothing is downloaded).")(_make)
     data.command("check", help="Report what is wrong with a data set, per clip.")(_check)
     data.command("index", help="Build the index of a data set now, with hashes.")(_index)
+    data.command("prepare", help="Make in advance what a system's training needs of each clip; resumable.")(prepare)
     data.command("strip", help="A picture of some frames of a demo clip.")(_strip)
     app.add_typer(data, name="data")
 

@@ -101,12 +101,12 @@ def _train(
     settings = effective(given).settings
     o.load_plugins(settings.plugin)
     name, factory = _factory(system, stage)
-    _check_config(config)
+    check_config(config)
     settings = settings.model_copy(update={"device": resolve_device(settings.device)})
     folder = out or Path("bench-train") / f"{system}-{name}-{config}"
     progress = _progress()
     how = _how(settings, steps, folder, every, budget, config)  # refused before the data are looked at
-    request = _request(system, config, settings, split, val_split, progress)
+    request = training_request(system, config, settings, split, val_split, progress)
     _run(f"{system} {name} ({config})", factory, request, how)
 
 
@@ -138,7 +138,7 @@ def _trainable() -> list[str]:
     return found or ["none is installed"]
 
 
-def _check_config(config: str) -> None:
+def check_config(config: str) -> None:
     from bench.errors import UsageError, did_you_mean
     from bench.train_request import CONFIGS
 
@@ -170,10 +170,10 @@ def _how(
     )
 
 
-def _request(
+def training_request(
     system: str, config: str, settings: RunSettings, split: str, val_split: str | None, progress: Progress
 ) -> TrainRequest:
-    """The clips of the data set, and what they hash to.
+    """What is asked of a training: the clips of the data set, and what they hash to.
 
     Raises:
         UsageError, DataError: unknown or absent data.

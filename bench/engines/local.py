@@ -3,7 +3,8 @@
 Each worker is a fresh interpreter with a socket to the driver and at most one batch in flight. The
 driver waits on sockets and process ends together; a worker that dies takes nothing with it but its
 batch, and is replaced. (``ProcessPoolExecutor`` breaks and ``multiprocessing.Pool`` hangs then:
-specs/scale.md 2.) ``workers=0`` runs in the calling process, for debugging, without time limits.
+specs/scale.md 2.) So is, where the job asks for it, one that has had units of another group.
+``workers=0`` runs in the calling process, for debugging, without time limits.
 """
 
 from __future__ import annotations
@@ -18,14 +19,14 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any, ClassVar
 
 from bench.contracts import Engine
-from bench.engines.worker import Handler, Setup, attempt, make_handler
+from bench.engines.inline import Inline
+from bench.engines.worker import THREAD_VARIABLES, Setup, make_handler
 from bench.errors import BenchError, DataError, EngineLostError, UsageError
 from bench.records import Job, Outcome, Unit
 
@@ -37,9 +38,6 @@ _CLOSE_S = 2.0  # for idle workers to end by themselves
 _TICK_S = 0.2  # where the system has no process descriptors, dead workers are looked for this often
 # A worker imports from where the driver does, whatever its own folder holds.
 _BOOT = "import json, sys; sys.path[:] = json.loads(sys.argv[2]); from bench.engines.worker import main; main()"
-_THREADS = tuple(
-    f"{n}_THREADS" for n in ["OMP_NUM", "OPENBLAS_NUM", "MKL_NUM", "NUMEXPR_NUM", "VECLIB_MAXIMUM", "NUMBA_NUM"]
-)
 
 
 class _Worker:
@@ -53,6 +51,8 @@ class _Worker:
         self.ready = False
         self.reason = "worker_lost"
         self.ending = False  # killed on purpose and not buried yet: it gets no further batch
+        self.group: str | None = None  # of the units that it has had
+        self.retired: float | None = None  # since when it is ending by itself; its batch waits for the next process
         self.since = time.monotonic()
         ours, theirs = socket.socketpair()
         with ours, theirs, log_path.open("ab") as output:
@@ -75,11 +75,23 @@ class _Worker:
     def idle(self) -> bool:
         return self.ready and not self.batch and not self.ending
 
+    def late(self, start_timeout_s: float) -> bool:
+        """Whether it takes too long to get ready, or to end."""
+        if self.retired is not None:
+            return time.monotonic() - self.retired > _CLOSE_S
+        return not self.ready and time.monotonic() - self.since > start_timeout_s
+
     def submit(self, batch: Sequence[Unit]) -> None:
-        self.batch = batch
+        self.batch, self.group = batch, batch[0].group
         self.number += 1
         with contextlib.suppress(ConnectionError):
             self.connection.send((self.number, [unit.payload for unit in batch]))
+
+    def retire(self, batch: Sequence[Unit]) -> None:
+        """End by itself; ``batch`` is for the process that takes its place."""
+        self.batch, self.retired = batch, time.monotonic()
+        with contextlib.suppress(OSError):
+            self.connection.send(None)
 
     def kill(self) -> None:
         """End it and all that it started."""
@@ -156,14 +168,14 @@ class LocalEngine(Engine):
         self._guard: subprocess.Popen[str] | None = None
         self._bad_starts: dict[int, int] = {}  # by slot, in a row
         self._done: list[Outcome] = []  # waits for the next poll
-        self._inline: _Inline | None = None
+        self._inline: Inline | None = None
 
     def start(self, job: Job) -> None:
         """Start the workers; they are ready (:meth:`free`) when the job's factory has returned."""
         self.close()
         self._bad_starts = {}
         if self.workers == 0:
-            self._inline = _Inline(make_handler(job), self._threads)
+            self._inline = Inline(make_handler(job), self._threads)
             return
         self._setup = Setup(job, self._plugins)
         if self._log_dir is None:
@@ -183,20 +195,21 @@ class LocalEngine(Engine):
             self._spawn(slot)
 
     def _environment(self, slot: int) -> dict[str, str]:
-        env = {**os.environ, **dict.fromkeys(_THREADS, str(self._threads)), **self._env}
+        env = {**os.environ, **dict.fromkeys(THREAD_VARIABLES, str(self._threads)), **self._env}
         env["PYTHONUNBUFFERED"] = "1"
         env["PYTHONHASHSEED"] = "0"  # the order of sets is the same in every worker
         if self._gpus:
             env["CUDA_VISIBLE_DEVICES"] = self._gpus[slot % len(self._gpus)]
         return env
 
-    def _spawn(self, slot: int) -> None:
+    def _spawn(self, slot: int) -> _Worker:
         if self._setup is None:
             raise RuntimeError("the engine has not been started")
         folder = self._log_dir or Path(self._own_logs.name if self._own_logs else ".")
         worker = _Worker(slot, self._setup, self._environment(slot), folder / f"worker-{slot}.log")
         self._slots[slot] = worker
         self._tell_guard(f"+{worker.pid}")
+        return worker
 
     def _tell_guard(self, line: str) -> None:
         if self._guard is not None and self._guard.stdin is not None:
@@ -219,7 +232,11 @@ class LocalEngine(Engine):
         return sum(worker.idle for worker in self._slots.values())
 
     def submit(self, batch: Sequence[Unit]) -> None:
-        """Give a batch to an idle worker (which may have died since: then it is lost)."""
+        """Give a batch to an idle worker (which may have died since: then it is lost).
+
+        Where the job ``renews`` and every idle worker has had another group, one ends and a new one takes its place:
+        that is part of the batch's time.
+        """
         if not batch:
             raise ValueError("a batch has at least one unit")
         if self._inline is not None:
@@ -228,7 +245,17 @@ class LocalEngine(Engine):
         idle = [worker for worker in self._slots.values() if worker.idle]
         if not idle:
             raise RuntimeError("no worker is free")
-        idle[0].submit(batch)
+        fit = self._fit(idle, batch[0].group)
+        if fit:
+            fit[0].submit(batch)
+        else:
+            idle[0].retire(batch)
+
+    def _fit(self, idle: list[_Worker], group: str) -> list[_Worker]:
+        """Those that may have units of ``group``; where that matters, those that have had some come first."""
+        if self._setup is None or not self._setup.job.renews:
+            return idle
+        return sorted((w for w in idle if w.group in (group, None)), key=lambda w: w.group is None)
 
     def poll(self, timeout: float) -> list[Outcome]:
         """What has come back; waits for the first at most ``timeout`` seconds.
@@ -258,7 +285,7 @@ class LocalEngine(Engine):
             timeout = min(timeout, _TICK_S)
         signalled = {waited[key].slot: waited[key] for key in wait(list(waited), timeout)}
         for worker in self._slots.values():
-            if not worker.ready and time.monotonic() - worker.since > self._start_timeout_s:
+            if worker.late(self._start_timeout_s):
                 worker.kill()
         dead = {w.slot: w for w in self._slots.values() if w.sentinel < 0 and w.dead()}
         for worker in (signalled | dead).values():
@@ -314,6 +341,9 @@ class LocalEngine(Engine):
         del self._slots[worker.slot]
         how = worker.bury()
         self._tell_guard(f"-{worker.pid}")
+        if worker.retired is not None and worker.reason == "worker_lost":
+            self._spawn(worker.slot).submit(worker.batch)
+            return
         if worker.batch:
             self._done += self._losses(worker.batch, worker.reason, how, worker.slot)
             log.debug("worker %d: %s\n%s", worker.slot, how, worker.last_words())
@@ -363,37 +393,3 @@ class LocalEngine(Engine):
         if self._own_logs is not None:
             self._own_logs.cleanup()
             self._own_logs = None
-
-
-class _Inline:
-    """``workers=0``: each batch runs when it is polled for."""
-
-    def __init__(self, handler: Handler, threads: int) -> None:
-        self._handler = handler
-        self._batches: deque[Sequence[Unit]] = deque()
-        torch = sys.modules.get("torch")
-        if torch is None:  # a handler may import it later: libraries read these when they are loaded
-            os.environ.update(dict.fromkeys(_THREADS, str(threads)))
-        else:
-            set_threads: Callable[[int], None] = torch.set_num_threads
-            set_threads(threads)
-
-    def free(self) -> int:
-        return 0 if self._batches else 1
-
-    def submit(self, batch: Sequence[Unit]) -> None:
-        self._batches.append(batch)
-
-    def poll(self) -> list[Outcome]:
-        if not self._batches:
-            return []
-        batch = self._batches.popleft()
-        kind, result, seconds = attempt(self._handler, [unit.payload for unit in batch])
-        if kind == "ok":
-            share = seconds / len(batch)
-            return [Outcome(u.key, "ok", record=record, seconds=share) for u, record in zip(batch, result, strict=True)]
-        if kind == "memory":
-            return [Outcome(unit.key, "lost", reason="out_of_memory", detail=result) for unit in batch]
-        if kind == "disk":
-            raise DataError("the disk cannot be written", result)
-        return [Outcome(unit.key, "failed", detail=result) for unit in batch]

@@ -32,6 +32,11 @@ from bench.records import Job
 
 Handler = Callable[[Sequence[Any]], Sequence[Any]]
 
+#: Read by numeric libraries when they are loaded.
+THREAD_VARIABLES = tuple(
+    f"{n}_THREADS" for n in ["OMP_NUM", "OPENBLAS_NUM", "MKL_NUM", "NUMEXPR_NUM", "VECLIB_MAXIMUM", "NUMBA_NUM"]
+)
+
 _DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
 _MEMORY_TEXTS = ("out of memory", "can't allocate memory", "not enough memory", "insufficient memory")
 _DETAIL_CHARS = 2000

@@ -59,7 +59,13 @@ class HierSpeechOptions(BaseModel):
         default=(0, 10, 0, 0), description="pixels above, below, left and right of the detected face"
     )
     smooth: bool = Field(default=True, description="boxes are averaged over five frames")
-    feather: int = Field(default=0, ge=0, le=64, description="pixels over which the frame goes over into the face")
+    feather: int = Field(
+        default=16,
+        ge=0,
+        le=64,
+        description="pixels inside the box over which the frame goes over into the face, at most a quarter of it; "
+        "0: a hard edge, as Wav2Lip has",
+    )
     detector: Literal["auto", "s3fd", "dlib"] = Field(default="auto", description="s3fd, in tier embedded dlib")
     face_checkpoint: Literal["full", "stage1", "no_sync"] = Field(
         default="full", description="of tier embedded: after both stages, the first alone, both without the sync loss"

@@ -2,7 +2,8 @@
 
 As ``Rudrabha/Wav2Lip: preprocess.py`` (tfg.md 1.9): every frame's most certain face; frames without one are missing.
 Boxes are kept apart from what is cut with them, so that trainings that want other sizes, pads or smoothing share
-the search. Faces are kept in OpenCV's order of channels.
+the search. Their key is the clip's content, so that a training that goes on decodes no video; runs, whose videos are
+staged for a request, keep theirs by pixels (:mod:`.kept_faces`). Faces are kept in OpenCV's order of channels.
 """
 
 from __future__ import annotations

@@ -2,28 +2,40 @@
 
 What a detector says of a frame depends on its pixels alone, so they are the key: a video that is cut or staged anew is
 known as far as its frames are the same. One small file per video, under ``faces`` in the cache folder; it
-may be removed at any time.
+may be removed at any time. The seconds of the search are kept too: whoever is spared it is charged them.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
+import time
 import zipfile
 import zlib
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+
+from bench.api import charge
 
 if TYPE_CHECKING:
     from bench.systems.wav2lip.detect import Detect
 
 _FOLDER = "faces"
 _DIGEST = 16  # bytes
-_Known = dict[bytes, NDArray[Any]]
+
+
+class _Found(NamedTuple):
+    """The faces of a frame, and how long it took to find them."""
+
+    faces: NDArray[Any]
+    seconds: float
+
+
+_Known = dict[bytes, _Found]
 
 
 class KeptFaces:
@@ -41,11 +53,18 @@ class KeptFaces:
         path = _folder() / self._name / f"{marks[0].hex()}.npz"
         known = _read(path)
         new = [place for place, mark in enumerate(marks) if mark not in known]
+        charge(sum(known[mark].seconds for mark in marks if mark in known))
         if new:
             asked = frames if len(new) == len(frames) else frames[new]  # no copy of a long video
-            known |= {marks[place]: faces for place, faces in zip(new, self._detect(asked), strict=True)}
+            known |= {marks[place]: found for place, found in zip(new, self._timed(asked), strict=True)}
             _write(path, known)
-        return [known[mark] for mark in marks]
+        return [known[mark].faces for mark in marks]
+
+    def _timed(self, frames: NDArray[np.uint8]) -> list[_Found]:
+        begin = time.perf_counter()
+        found = self._detect(frames)
+        share = (time.perf_counter() - begin) / len(frames)
+        return [_Found(faces, share) for faces in found]
 
 
 def _mark(frame: NDArray[np.uint8]) -> bytes:
@@ -63,11 +82,14 @@ def _read(path: Path) -> _Known:
     """What is known; nothing where the file is not there or cannot be read."""
     try:
         with np.load(path, allow_pickle=False) as file:
-            marks, counts, rows = file["marks"], file["counts"], file["rows"]
+            marks, counts, rows, seconds = (file[name] for name in ("marks", "counts", "rows", "seconds"))
             faces = np.split(rows, np.cumsum(counts)[:-1])
+        frames = list(zip(marks, faces, seconds.tolist(), strict=True))
+        if not (np.isfinite(seconds) & (seconds >= 0)).all():
+            return {}
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
         return {}
-    return {mark.tobytes(): found for mark, found in zip(marks, faces, strict=True)}
+    return {mark.tobytes(): _Found(found, took) for mark, found, took in frames}
 
 
 def _write(path: Path, known: _Known) -> None:
@@ -77,8 +99,10 @@ def _write(path: Path, known: _Known) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         with part.open("wb") as file:
             marks = np.array([np.frombuffer(mark, np.uint8) for mark in known])
-            counts = np.array([len(faces) for faces in known.values()])
-            np.savez_compressed(file, marks=marks, counts=counts, rows=np.concatenate(list(known.values())))
+            counts = np.array([len(found.faces) for found in known.values()])
+            rows = np.concatenate([found.faces for found in known.values()])
+            seconds = np.array([found.seconds for found in known.values()])
+            np.savez_compressed(file, marks=marks, counts=counts, rows=rows, seconds=seconds)
         part.replace(path)
     except OSError:
         with suppress(OSError):

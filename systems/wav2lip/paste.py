@@ -39,13 +39,15 @@ def to_levels(faces: NDArray[np.floating], rounded: bool = False) -> NDArray[np.
 def paste(frame: Picture, face: Picture, box: Box, feather: int = 0) -> None:
     """Write ``face`` (S, S, 3), stretched to ``box`` (bilinear), into ``frame``.
 
-    ``feather``: pixels inside the box over which the frame goes over into the face; 0 leaves a hard edge, as
-    the source does. Where the box touches the border of the frame there is nothing to go over to.
+    ``feather``: pixels inside the box over which the frame goes over into the face, at most a quarter of the box's
+    shorter side, so that a small face has a middle of its own; 0 leaves a hard edge, as the source does. Where the box
+    touches the border of the frame there is nothing to go over to.
     """
     x1, y1, x2, y2 = (int(edge) for edge in box)
     made = _resized(face, (x2 - x1, y2 - y1))
-    if feather > 0:
-        weight = _ramp((x1, y1, x2, y2), frame.shape[:2], feather)
+    width = min(feather, min(made.shape[:2]) // 4)
+    if width > 0:
+        weight = _ramp((x1, y1, x2, y2), frame.shape[:2], width)
         there = frame[y1:y2, x1:x2]
         made = np.rint(there + weight[:, :, None] * (made.astype(np.float32) - there)).astype(np.uint8)
     frame[y1:y2, x1:x2] = made

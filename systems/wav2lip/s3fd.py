@@ -177,11 +177,11 @@ class S3fdDetector:
 
     @cached_property
     def identity(self) -> str:
-        """Differs where the weights do."""
+        """Differs where the weights do, and the kind of device: rounding and time are another's there."""
         told = hashlib.blake2b(digest_size=8)
         for name, tensor in self._network.state_dict().items():
             told.update(name.encode() + tensor.cpu().contiguous().numpy().tobytes())
-        return f"s3fd-{told.hexdigest()}"
+        return f"s3fd-{told.hexdigest()}-{self._device.type}"
 
     @torch.inference_mode()
     def __call__(self, frames: NDArray[np.uint8]) -> list[Faces]:

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -59,6 +60,8 @@ def act(payload: dict[str, Any], n_batch: int) -> Any:
         child = subprocess.Popen(["sleep", "3600"])
         Path(payload["file"]).write_text(str(child.pid))
         ctypes.PyDLL(None).sleep(3600)  # native code that never lets another thread run
+    if do == "linger":
+        threading.Thread(target=time.sleep, args=(3600,)).start()  # the interpreter waits for it
     if do == "unpicklable":
         return lambda: None
     time.sleep(payload.get("sleep", 0.0))

@@ -61,10 +61,10 @@ def clip(path: Path, pictures: np.ndarray, sound: Audio | None = None, text: str
     path.with_suffix(".txt").write_text(text, encoding="utf-8")
 
 
-def ran(root: Path, system: str, task: str, *more: str) -> dict[str, str]:
+def ran(root: Path, system: str, task: str, *more: str, plugin: Path = PLUGIN) -> dict[str, str]:
     """``ok``, or the kind of failure, per clip; every clip has one or the other, and a failure says why."""
     store = root.with_name(f"store-{system}-{task}-{len(more)}")
-    command = ["run", "-q", "-s", system, "--plugin", str(PLUGIN), "--dataset", "folder", "--data-root", str(root)]
+    command = ["run", "-q", "-s", system, "--plugin", str(plugin), "--dataset", "folder", "--data-root", str(root)]
     code = cli.invoke([*command, "--task", task, "--workers", "0", "--metrics", "duration", "--out", str(store), *more])
     assert code == 0
     with Store.open(store, write=False) as kept:

@@ -317,7 +317,7 @@ def plain_face(parts: Networks, video: np.ndarray, windows: torch.Tensor, silent
             pose = seen(frame)
             pose[:, :, 32:] = 0
             face = parts.face(pose, identity, window[None])[0].permute(1, 2, 0)
-            paste(frame, np.rint(face.numpy() * 255).astype(np.uint8), box)
+            paste(frame, np.rint(face.numpy() * 255).astype(np.uint8), box, HierSpeechOptions().feather)
             out.append(frame)
     return np.stack(out)
 

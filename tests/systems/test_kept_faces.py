@@ -1,12 +1,17 @@
-"""Faces on disk: a frame is looked at once, whatever video it comes in, and a lost or broken file only costs time."""
+"""Faces on disk: a frame is looked at once, whatever video it comes in, and a lost or broken file only costs time.
+
+Who finds faces there is charged what looking took.
+"""
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from bench.measure import Meter
 from bench.systems.wav2lip.detect import KnownFaces
 from bench.systems.wav2lip.kept_faces import KeptFaces
 
@@ -16,11 +21,12 @@ class Detector:
 
     identity = "mine"
 
-    def __init__(self) -> None:
-        self.looked = 0
+    def __init__(self, seconds: float = 0.0) -> None:
+        self.looked, self._seconds = 0, seconds  # for a frame
 
     def __call__(self, frames: np.ndarray) -> list[np.ndarray]:
         self.looked += len(frames)
+        time.sleep(self._seconds * len(frames))
         return [np.full((int(frame[0, 0, 0]) % 3, 5), float(frame[0, 0, 1])) for frame in frames]
 
 
@@ -66,8 +72,20 @@ def test_what_cannot_be_read_or_written_is_looked_at_anew(tmp_path: Path, monkey
     frames, wanted = video(3), Detector()(video(3))
     KeptFaces(Detector(), "mine")(frames)
     (path,) = (tmp_path / "faces" / "mine").iterdir()
-    for broken in (b"", b"PK\3\4 no archive", path.read_bytes()[:60]):
-        path.write_bytes(broken)
+    with np.load(path) as file:
+        kept = dict(file)
+    changed = [
+        {"seconds": kept["seconds"] * np.nan},
+        {"seconds": kept["seconds"] - 9},
+        {"seconds": kept["seconds"][1:]},
+    ]
+    older = {name: array for name, array in kept.items() if name != "seconds"}
+    whole = path.read_bytes()
+    for broken in (b"", b"PK\3\4 no archive", whole[:60], older, *({**kept, **one} for one in changed)):
+        if isinstance(broken, bytes):
+            path.write_bytes(broken)
+        else:
+            np.savez(path, **broken)
         detector = Detector()
         assert equal(KeptFaces(detector, "mine")(frames), wanted)
         assert detector.looked == 3
@@ -84,3 +102,23 @@ def test_a_detector_without_a_name_is_not_kept(tmp_path: Path) -> None:
     finally:
         Detector.identity = "mine"
     assert not (tmp_path / "faces").exists()
+
+
+def test_who_finds_faces_pays_what_looking_took() -> None:
+    def cost(frames: np.ndarray, detector: Detector) -> float:
+        meter = Meter("cpu")
+        KnownFaces(detector).of(frames, "a")
+        return meter.read()[0]
+
+    frames, other = video(8), video(9)[8:]
+    again = np.concatenate([frames, frames[:2], other])
+    slow, quick = Detector(0.5), Detector()
+    assert cost(frames[:3], slow) >= 1.5
+    assert 1.5 <= cost(frames[:3], quick) < 2.5 and quick.looked == 0
+    assert 1.5 <= cost(frames, quick) < 2.5 and quick.looked == 5  # looking at the others took no time
+    assert 2.5 <= cost(again, quick) < 3.5 and quick.looked == 6  # two frames come twice
+    known = KnownFaces(quick)
+    known.of(frames, "a")
+    meter = Meter("cpu")
+    known.of(frames, "a")  # what an instance remembers is its own
+    assert meter.read()[0] < 0.5

@@ -1,0 +1,1 @@
+"""Training of Talker-T2AV's networks: audio VAE, motion autoencoder, and the joint model."""
