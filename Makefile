@@ -87,6 +87,12 @@ embedded: env
 	  systems/hierspeech/embedded/face_stage1_discriminator.safetensors
 	$(call ship,hierspeech,2,face,face,300 --limit 160)
 	$(call ship,hierspeech,2,face,face_no_sync,300 --limit 160 --set sync=none)
+	$(ALONE) data make demo --size 960
+	$(call ship,talker,vae,vae,vae,1000)
+	$(call ship,talker,motion-encoder,encoder,motion_encoder,1000 --limit 216)
+	$(call ship,talker,motion64,motion,motion64,824 --limit 216)
+	$(call ship,talker,motion,motion,motion,1500 --limit 216 --set length=1500)
+	$(call ship,talker,joint,joint,joint,4000 --set schedule=4000)
 
 # after a change that moves numbers on purpose: say why in the commit
 baseline: demo seeded

@@ -42,9 +42,9 @@ class System(ABC):
     Class attributes: ``name`` and ``version`` enter the run's id. ``tasks`` that it can do.
     ``tier`` as in DESIGN.md; ``tiers``, the best first, where the setting ``tier`` chooses between several (an instance
     has the chosen one as ``tier``), and ``stand_ins`` says what is in the place of which canonical part in tier
-    ``embedded``. ``uses`` says which references it needs (``voice``,
-    ``identity``); requests without them fail as ``missing_reference``. ``portrait`` asks for a
-    png in place of a video as ``identity``. ``weights`` are the files that it loads.
+    ``embedded``. ``differences``: what is done where the original's paper and code contradict each other. ``uses``
+    says which references it needs (``voice``, ``identity``); requests without them fail as ``missing_reference``.
+    ``portrait`` asks for a png in place of a video as ``identity``. ``weights`` are the files that it loads.
     ``options`` is the pydantic model of its ``--set key=value`` settings; ``local_settings`` names
     those that only say where things are on this machine: they are no part of the run's id.
     ``request_timeout_s`` is the time that it allows itself per request, where that is longer than
@@ -57,6 +57,7 @@ class System(ABC):
     tier: Tier = "control"
     tiers: ClassVar[tuple[Tier, ...]] = ()
     stand_ins: ClassVar[Mapping[str, str]] = {}
+    differences: ClassVar[Mapping[str, str]] = {}
     uses: frozenset[str] = frozenset()
     portrait: bool = False
     deterministic: bool = True

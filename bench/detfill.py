@@ -26,7 +26,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
@@ -41,15 +41,16 @@ _MIX = ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB))  # its (shift, multi
 _LAST_SHIFT = 31
 _BITS = 24  # of each 64-bit output; what float32 holds exactly
 _SPREAD = 0.1
+_PIECE = 1 << 17  # numbers whose states fit into a core's cache
 _GAIN_NAMES = frozenset({"weight_g", "original0"})
 _VECTOR_GAIN_NAMES = frozenset({"weight", "gamma", "g", "scale"})
 _Module = TypeVar("_Module", bound="torch.nn.Module")
 
 
-def uniform(name: str, count: int) -> NDArray[np.float32]:
-    """``count`` float32 numbers in [-1, 1) that depend on ``name`` alone."""
+def uniform(name: str, count: int, first: int = 0) -> NDArray[np.float32]:
+    """``count`` float32 numbers in [-1, 1) that depend on ``name`` alone, from number ``first`` on."""
     seed = int.from_bytes(hashlib.sha256(name.encode("utf-8")).digest()[:8], "little")
-    state = np.arange(1, count + 1, dtype=np.uint64)
+    state = np.arange(first + 1, first + count + 1, dtype=np.uint64)
     state *= np.uint64(_STEP)  # uint64 arrays wrap around, as SplitMix64 wants
     state += np.uint64(seed)
     for shift, factor in _MIX:
@@ -62,7 +63,19 @@ def uniform(name: str, count: int) -> NDArray[np.float32]:
 
 def tensor_values(name: str, shape: tuple[int, ...], gain: float = 1.0) -> NDArray[np.float32]:
     """What the rule gives to the tensor ``name``; see the module's table."""
-    u = uniform(name, math.prod(shape)).reshape(shape)
+    return _scaled(uniform(name, math.prod(shape)), name, shape, gain).reshape(shape)
+
+
+def tensor_pieces(
+    name: str, shape: tuple[int, ...], gain: float = 1.0, most: int = _PIECE
+) -> Iterator[NDArray[np.float32]]:
+    """The same, flat, in pieces of ``most`` numbers: for tensors that need not be in memory."""
+    count = math.prod(shape)
+    for first in range(0, count, most):
+        yield _scaled(uniform(name, min(most, count - first), first), name, shape, gain)
+
+
+def _scaled(u: NDArray[np.float32], name: str, shape: tuple[int, ...], gain: float) -> NDArray[np.float32]:
     offset, factor = _offset_and_factor(name.rpartition(".")[2], shape, gain)
     if name.rpartition(".")[2] == "running_var":
         u = np.abs(u)

@@ -16,7 +16,7 @@ from bench import conditions, pairs, registry, selection, tiers
 from bench.config import Effective, RunSettings
 from bench.contracts import Dataset, System
 from bench.engines import get_engine
-from bench.errors import DataError, UsageError, blaming, did_you_mean
+from bench.errors import BenchError, DataError, UsageError, blaming, did_you_mean
 from bench.generate import stored_outputs
 from bench.plan import Inputs, RunPlan, gather_inputs, make_run
 from bench.progress import Progress
@@ -164,9 +164,20 @@ def _variants(specs: Sequence[SystemSpec], dataset: Dataset, settings: RunSettin
         return task in dataset.tasks and conditions.supports(task, settings.pairing, settings.audio)
 
     chosen = [tiers.choose(spec, dataset.name, wanted, named=bool(settings.task)) for spec in specs]
-    tiers.refuse_missing(chosen)
+    tiers.refuse_missing(chosen, _no_data(dataset))
     work.notices += [notice for one in chosen for notice in one.notices]
     return [variant for one in chosen for variant in one.variants]
+
+
+def _no_data(dataset: Dataset) -> list[str]:
+    """What the data set lacks, a line with its remedy."""
+    if dataset.made_here:
+        return []
+    try:
+        dataset.locate()
+    except BenchError as error:
+        return [f"data set {dataset.name}: {error.message}: {error.hint}"]
+    return []
 
 
 def list_clips(dataset: Dataset, split: str, progress: Progress) -> tuple[list[Clip], str]:

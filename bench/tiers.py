@@ -96,8 +96,8 @@ def choose(spec: SystemSpec, dataset: str, wanted: Callable[[Task], bool], *, na
     return chosen
 
 
-def refuse_missing(chosen: Sequence[Chosen]) -> None:
-    """Refuse to begin where anything is missing.
+def refuse_missing(chosen: Sequence[Chosen], data: Sequence[str] = ()) -> None:
+    """Refuse to begin where a system lacks anything; ``data``: what the data set lacks, to be said with it.
 
     Raises:
         UsageError: with everything that is missing, and where it goes.
@@ -108,7 +108,7 @@ def refuse_missing(chosen: Sequence[Chosen]) -> None:
     tiers = dict.fromkeys(one.other for one in chosen if one.other is not None)
     hint = "".join(f"`--set tier={tier}` runs the small checkpoint that is shipped. " for tier in tiers)
     hint += f"`bench weights add` puts files into {weights.folder()}; `bench doctor` says what this machine has."
-    raise NotHereError("missing for these systems:\n  " + "\n  ".join(lines), hint)
+    raise NotHereError("missing for these systems:\n  " + "\n  ".join([*lines, *data]), hint)
 
 
 def _attempt(spec: SystemSpec, *, optional: bool) -> _Attempt:

@@ -177,6 +177,7 @@ def _system_details(cls: type[System]) -> dict[str, Any]:
         "stages": list(cls.stages()),
         "weights": [_weight(weight) for weight in weights if not shipped_here(weight)],
         "tier embedded": _embedded(cls, weights),
+        "where paper and code differ": dict(cls.differences),
         "source": cls.source,
     }
 

@@ -47,7 +47,7 @@ class HierSpeech(System):
     """
 
     name = "hierspeech"
-    version = "1"
+    version = "2"
     tasks: tuple[Task, ...] = requirements.TASKS
     tier: Tier = "canonical"
     tiers = ("canonical", "embedded")

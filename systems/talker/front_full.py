@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 _LONGEST_S = 30
 _HEARD_RATE = 16_000  # of Whisper and of the speaker encoder
-_LEAST_SAMPLES = 400  # that the speaker encoder makes a frame of
+_LEAST_SAMPLES = 720  # of which the speaker encoder makes two frames: it cannot normalise one over time
 
 
 @dataclass(frozen=True)

@@ -62,7 +62,7 @@ def grow(small: Generator, draws: torch.Generator | None = None) -> Generator:
     large = Generator(small.sizes.grown(small.sizes.widths[-1]))
     _draw(large, draws)
     large.load_state_dict(dict(_moved(small)), strict=False)
-    _only_halve(_part(ResBlock, large.enc.enc_2r, "block2.0"))
+    _only_halve(part(ResBlock, large.enc.enc_2r, "block2.0"))
     _calm(large.dec, large.dec.stages[-1], 0.0)
     end = _to_rgb(large.dec, large.dec.stages[-1])
     end.conv.conv.weight.zero_()
@@ -81,20 +81,20 @@ def _draw(generator: Generator, draws: torch.Generator | None) -> None:
 
 def _calm(decoder: Decoder, stage: Stage, mask: float) -> None:
     """Hardly any flow, hardly any drawing, and a mask of this bias."""
-    flow = _part(ToFlow, decoder, stage.to_flow)
+    flow = part(ToFlow, decoder, stage.to_flow)
     flow.conv.weight.mul_(_FLOW)
     flow.bias[:, 2] = mask
-    for block in _rgb_blocks(decoder, stage):
+    for block in rgb_blocks(decoder, stage):
         block.conv2.conv.weight.mul_(_RGB)
 
 
 def _let_through(decoder: Decoder, stage: Stage) -> None:
     """The stage's drawing is its warped map alone, and its mask is nearly 1."""
-    _part(ToFlow, decoder, stage.to_flow).bias[:, 2] = _LAST_MASK
-    for block in _rgb_blocks(decoder, stage):
+    part(ToFlow, decoder, stage.to_flow).bias[:, 2] = _LAST_MASK
+    for block in rgb_blocks(decoder, stage):
         block.conv2.conv.weight.zero_()
     if not stage.first:
-        _part(ConvLayer, decoder, stage.enlarge).conv.weight.zero_()
+        part(ConvLayer, decoder, stage.enlarge).conv.weight.zero_()
 
 
 def _split_signs(first: ConvLayer) -> None:
@@ -133,10 +133,10 @@ def _moved(small: Generator) -> Iterator[tuple[str, torch.Tensor]]:
 
 
 def _to_rgb(decoder: Decoder, stage: Stage) -> ToRGB:
-    return _part(ToRGB, decoder, stage.to_rgb)
+    return part(ToRGB, decoder, stage.to_rgb)
 
 
-def _part(kind: type[_Part], module: nn.Module, name: str) -> _Part:
+def part(kind: type[_Part], module: nn.Module, name: str) -> _Part:
     """The sub-module ``name``, which is a ``kind``."""
     found = module.get_submodule(name)
     if not isinstance(found, kind):
@@ -144,5 +144,5 @@ def _part(kind: type[_Part], module: nn.Module, name: str) -> _Part:
     return found
 
 
-def _rgb_blocks(decoder: Decoder, stage: Stage) -> list[RgbBlock]:
+def rgb_blocks(decoder: Decoder, stage: Stage) -> list[RgbBlock]:
     return [block for block in decoder.get_submodule(stage.rgb_blocks).children() if isinstance(block, RgbBlock)]

@@ -78,7 +78,9 @@ class TalkerOptions(BaseModel):
         default="bfloat16", description="numbers of the official backbone; in tier embedded always float32"
     )
     slots: int = Field(default=16, ge=1, le=512, description="requests that are generated at once")
-    render_batch: int = Field(default=8, ge=1, le=256, description="frames that are drawn at once")
+    render_batch: int | None = Field(
+        default=None, ge=1, le=256, description="frames that are drawn at once: 8; of the official 512 px on a CPU 1"
+    )
     vae: str | None = Field(default=None, description="tier embedded: weights of the stage vae")
     motion: str | None = Field(default=None, description="tier embedded: weights of the stage motion or motion64")
     joint: str | None = Field(default=None, description="tier embedded: weights of the stage joint")

@@ -134,9 +134,15 @@ class Pipeline:
             face = refer.face(request.identity, request.identity_key)
             first = self._front.stats.normalised(refer.given_or(torch.from_numpy(face.alpha)[None])[0])
         if task == "t2av":
-            raw = refer.motion(request.identity, request.identity_key)
-            motion = self._front.stats.normalised(self._enough(raw))
+            motion = self._shown_before(request)
         return Reference(speech, motion, speaker, first)
+
+    def _shown_before(self, request: Request) -> torch.Tensor:
+        """Normalised motion of the reference; of zeros where nothing begins with it, so that only its length counts."""
+        refer, picture, key = self._references, request.identity, request.identity_key
+        if self._conduct.settings.prefix_seconds:
+            return self._front.stats.normalised(self._enough(refer.motion(picture, key)))
+        return self._enough(torch.zeros(refer.motion_frames(picture, key), self._model.config.motion_dim))
 
     def _texts(self, request: Request, known: Sequence[torch.Tensor]) -> list[str]:
         """The text of each piece; where nothing is ``known``, the text decides how many there are.
@@ -260,7 +266,7 @@ class Pipeline:
         """Pieces one after the other; the first is decoded behind the prefix, as by the official script."""
         front, before = self._front, work.reference.speech[: work.prefix]
         if work.begin is not None:
-            return front.sound(self._in_silence(work.speech[0], work.begin, work.frames))
+            return front.sound(self._in_silence(torch.cat(work.speech), work.begin, work.frames))
         waves = [front.sound(torch.cat([before, work.speech[0]]))]
         if not self._conduct.keep_prefix:
             waves[0] = waves[0][len(before) * front.hop :]

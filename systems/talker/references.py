@@ -53,6 +53,7 @@ class References:
         self._spoken: _Kept[torch.Tensor] = _Kept(_KEPT)
         self._faces: _Kept[Identity] = _Kept(_KEPT_FACES)
         self._motions: _Kept[torch.Tensor] = _Kept(_KEPT)
+        self._lengths: _Kept[int] = _Kept(_KEPT)
 
     def voice(self, path: Path | None, key: str | None) -> torch.Tensor:
         """The speaker condition ``(G,)`` of a sound file.
@@ -93,6 +94,20 @@ class References:
         if path.suffix.lower() == _PNG:
             return torch.from_numpy(self.face(path, key).alpha)[None]
         return self._motions.of(key, lambda: self.driving_motion(path, round(self._seconds * FPS)))
+
+    def motion_frames(self, path: Path | None, key: str | None) -> int:
+        """How many codes :meth:`motion` has, without looking at the pictures.
+
+        Raises:
+            Unscorable: ``missing_reference``, and kinds of :mod:`bench.media`.
+        """
+        if self._given is not None:
+            return len(self._given)
+        if path is None:
+            raise Unscorable("missing_reference", "no face to move")
+        if path.suffix.lower() == _PNG:
+            return 1
+        return self._lengths.of(key, lambda: media.count_frames(Source(path, end=round(self._seconds * FPS) / FPS)))
 
     def given_or(self, motion: torch.Tensor) -> torch.Tensor:
         """The codes of ``motion_file`` where there is one, else ``motion``."""

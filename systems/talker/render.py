@@ -20,7 +20,8 @@ from bench.systems.talker.lia import Generator
 
 Frames = NDArray[np.uint8]  # (T, H, W, 3) RGB
 
-_SEEN_AT_ONCE = 32  # pictures that are encoded in one pass
+_SEEN_AT_ONCE = 32  # pictures that are encoded in one pass, at most
+_SEEN_PIXELS = 32 * 128 * 128  # of these pictures: two of 512 px, whose largest maps have 0.8 GB
 _IN_MEMORY = 1 << 29  # bytes of frames; more go to a file
 
 
@@ -48,6 +49,7 @@ class Renderer:
         self._view = Whole() if view is None else view
         self._batch = batch
         self._size = generator.sizes.size
+        self._at_once = max(1, min(_SEEN_AT_ONCE, _SEEN_PIXELS // self._size**2))
 
     def identity(self, picture: Picture) -> Identity:
         """The face of a portrait, or of a video's first frame (H, W, 3).
@@ -70,8 +72,8 @@ class Renderer:
         box: Box | None = None
         codes: list[NDArray[np.float32]] = []
         for piece in video:
-            for start in range(0, len(piece), _SEEN_AT_ONCE):
-                part = piece[start : start + _SEEN_AT_ONCE]
+            for start in range(0, len(piece), self._at_once):
+                part = piece[start : start + self._at_once]
                 box = self._view.box(part[0]) if box is None else box
                 with torch.inference_mode():
                     codes.append(self._generator.get_alpha(self._input(part, box)).float().cpu().numpy())

@@ -5,12 +5,9 @@ sum of speech and motion patches, and two diffusion heads make the next ones. ``
 ``a2v`` is given the speech, ``vts`` and ``dub`` the motion of a silent video, ``dub`` with the text, ``vts`` never.
 Of these three modes there is no public code; they are what paper and loop define together.
 
-Where paper, README and code of the original differ, this is done: no delay between the streams (the script's constant
-of 5 only counts placeholders); the task embedding is added to the prefix's first patch and left out without a prefix,
-as the script has it (``task_token=prepend``: as in training); temperature 0.3 and guidance 2 (the paper has 0.7);
-speech ends after three probable ends in a row, not before the seventh patch; it is at most 15 patches longer than the
-reference. What is generated begins with the reference's prefix: for scoring it is cut off, unless ``keep_prefix``.
-A result is a picture of 512 px, squeezed from the first frame's own format (``view=face`` pastes it back).
+Where paper, README and code of the original differ: :mod:`.differences`, which ``bench info talker`` shows. What is
+generated begins with the reference's prefix: for scoring it is cut off, unless ``keep_prefix``. A result is a picture
+of 512 px, squeezed from the first frame's own format (``view=face`` pastes it back).
 """
 
 from __future__ import annotations
@@ -22,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from bench.api import FPS, Failure, Output, Request, System, Task, Tier, WeightFile
 from bench.networks import OFFICIAL
 from bench.systems.talker import requirements, weight_files
+from bench.systems.talker.differences import DIFFERENCES
 from bench.systems.talker.requirements import Needs
 
 if TYPE_CHECKING:
@@ -50,6 +48,7 @@ class Talker(System):
     tier: Tier = "canonical"
     tiers = ("canonical", "embedded")
     stand_ins = requirements.STAND_INS
+    differences = DIFFERENCES
     uses = frozenset({"voice", "identity"})
     local_settings = frozenset({"vae", "motion", "joint", "motion_file", "slots", "render_batch"})
     weights: Sequence[WeightFile] = weight_files.ALL
@@ -87,13 +86,14 @@ class Talker(System):
 
     @classmethod
     def stages(cls) -> Mapping[str, str]:
-        """The audio VAE, the motion autoencoder in three stages, then backbone and heads."""
+        """The audio VAE, the motion autoencoder in four stages, then backbone and heads."""
         module = "bench.systems.talker.training"
         return {
             "vae": f"{module}.mel_vae:stage",
             "motion-encoder": f"{module}.motion_encoder:encoder",
             "motion64": f"{module}.motion_generator:small",
             "motion": f"{module}.motion_grow:stage",
+            "motion-detail": f"{module}.motion_detail:stage",
             "joint": f"{module}.joint:stage",
         }
 
@@ -164,7 +164,8 @@ class Talker(System):
     def _networks(self, device: str) -> tuple[SpeechLLM, Front, TextTable]:
         from bench.systems.talker import parts
 
-        drawing = parts.Drawing(self._needs.face_view, self._options.render_batch, self._detect)
+        batch = self._options.render_batch or (8 if self.tier == "embedded" or device.startswith("cuda") else 1)
+        drawing = parts.Drawing(self._needs.face_view, batch, self._detect)
         if self.tier == "embedded":
             files = self._files()
             model = parts.tiny_llm(files, device)

@@ -37,6 +37,9 @@ class TextTable(Protocol):
     def whole_ids(self, text: str) -> list[int]:
         """The same before a clip with whatever silence there is, where that makes a difference."""
 
+    def written(self, text: str) -> str:
+        """``text`` about as long as what is read of it: with numbers in words, where they are read so."""
+
     def speakable(self, text: str) -> str:
         """What of ``text`` the table can express; "" if nothing."""
 
@@ -51,6 +54,10 @@ class Characters:
     def whole_ids(self, text: str) -> list[int]:
         """See :meth:`TextTable.whole_ids`."""
         return for_whole_clip(self.ids(text))
+
+    def written(self, text: str) -> str:
+        """See :meth:`TextTable.written`."""
+        return spelled_out(text)
 
     def speakable(self, text: str) -> str:
         """Lower case, numbers in words, accents and foreign scripts left out, punctuation as blanks."""
@@ -91,6 +98,10 @@ class Chat:
         """See :meth:`TextTable.whole_ids`: the official model has no such mark."""
         return self.ids(text)
 
+    def written(self, text: str) -> str:
+        """See :meth:`TextTable.written`: the tokenizer reads digits."""
+        return text
+
     def speakable(self, text: str) -> str:
         """``text`` without control characters and lone surrogates; "" where no letter or digit is in it."""
         kept = "".join(c if c == "\n" or not unicodedata.category(c).startswith("C") else " " for c in text).strip()
@@ -110,9 +121,11 @@ def pieces(text: str, table: TextTable, longest: int) -> list[str]:
     """``text`` in pieces of at most ``longest`` characters that ``table`` can express; none where there is nothing.
 
     Cuts are made at ends of sentences; a longer sentence becomes parts of about equal length, cut at clauses or blanks.
+    Numbers are as long as the words for them, where the table reads them so.
     """
     if not table.speakable(text):
         return []
+    text = table.written(text)
     if len(text) <= longest:
         return [text]
     found = [part for sentence in sentences(text, len(text)) for part in _evenly(sentence, longest)]

@@ -16,33 +16,33 @@ def _file(name: str, licence: str, source: str, manifest: str | None) -> WeightF
 SPEECH_LLM = _file(
     "talker-t2av.safetensors",
     "Apache-2.0",
-    f"{_REPOSITORY}: model.safetensors",
+    f"{_REPOSITORY}: talker-t2av/model.safetensors",
     "talker_speech_llm.json",
 )
 #: Kept as it is published.
 TOKENIZER = _file(
     "talker-t2av-tokenizer.json",
     "Apache-2.0",
-    f"{_REPOSITORY}: tokenizer.json",
+    f"{_REPOSITORY}: talker-t2av/tokenizer.json",
     None,
 )
 #: Encoder and decoder of speech, Whisper large-v3 included (its decoder is never read).
 VAE = _file(
     "whisperx-vae.ckpt",
     "Apache-2.0",
-    "zhenye234/Talker-T2AV (README): whisperx-vae/model.ckpt",
+    f"{_REPOSITORY}: whisperx-vae/model.ckpt",
     "talker_whisperx_vae.json",
 )
 LIA_X = _file(
     "lia-x.pt",
     "CC-BY-NC 4.0 (non-commercial)",
-    "huggingface.co/YaohuiW/LIA-X",
+    "huggingface.co/YaohuiW/LIA-X: lia-x.pt",
     "talker_lia_x_generator.json",
 )
 SPEAKER = _file(
     "wavlm_large_finetune.pth",
-    "see microsoft/UniSpeech",
-    "microsoft/UniSpeech (downstreams/speaker_verification)",
+    "CC BY-SA 3.0",
+    "microsoft/UniSpeech (downstreams/speaker_verification): wavlm_large_finetune.pth",
     "talker_speaker_encoder.json",
 )
 

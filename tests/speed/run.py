@@ -23,6 +23,7 @@ import speed_pieces
 import speed_rows
 import speed_scoring
 import speed_start
+import speed_talker
 from speed_kit import Options, machine, render
 
 PARTS = {
@@ -34,6 +35,7 @@ PARTS = {
     "pieces": speed_pieces.run,
     "networks": speed_networks.run,
     "hierspeech": speed_hier.run,
+    "talker": speed_talker.run,
     "canonical": speed_canonical.run,
 }
 

@@ -36,6 +36,13 @@ def test_batches_of_speech_and_faces_are_what_the_plain_loop_makes(tmp_path: Pat
     assert found[0]["what"] == "skipped" or all(line["value"] > 0 for line in found)
 
 
+@pytest.mark.slow  # seven processes that load torch, three of which search clips for faces and draw them
+def test_rows_of_a_batch_are_what_the_official_loop_makes(tmp_path: Path) -> None:
+    found = lines(tmp_path / "speed.json", "talker")
+    assert {line["part"] for line in found} == {"talker"}
+    assert found[0]["what"] == "skipped" or all(line["value"] > 0 for line in found)
+
+
 @pytest.mark.slow  # loads every canonical network a dozen times
 def test_one_pass_of_the_canonical_metrics_gives_the_numbers_of_the_reference_way(tmp_path: Path) -> None:
     found = lines(tmp_path / "speed.json", "canonical")

@@ -1,4 +1,4 @@
-"""Bad texts, voices, pictures and videos for ``talker``: each gets an output or a typed failure, the rest its output."""
+"""Bad texts, voices and pictures for ``talker``: each gets an output or a typed failure, the rest its output."""
 
 from __future__ import annotations
 
@@ -72,16 +72,26 @@ LONG_TEXTS = {
 }
 
 
+#: Of the tasks that make a video, or follow one; ``tts`` gets all.
+FEW = ("empty", "cyrillic", "digits", "two-scripts", "good")
+
+
 @pytest.mark.parametrize("task", ["t2av", "tts", "dub"])
 def test_texts(tmp_path: Path, task: str) -> None:
     root = tmp_path / "tree"
-    for name, (text, _) in TEXTS.items():
+    asked_for = {name: case for name, case in sorted(TEXTS.items()) if task == "tts" or name in FEW}
+    for name, (text, _) in asked_for.items():
         clip(root / "ann" / f"{name}.mp4", filmed(size=(32, 32), frames=5), tone(0.2), text)
-    assert kinds(root, task) == {name: kind for name, (_, kind) in sorted(TEXTS.items())}
+    assert kinds(root, task) == {name: kind for name, (_, kind) in asked_for.items()}
 
 
 @pytest.mark.parametrize(
-    ("task", "kind"), [("tts", "ok"), pytest.param("t2av", "ok", marks=pytest.mark.slow), ("dub", "model_error")]
+    ("task", "kind"),
+    [
+        pytest.param("tts", "ok", marks=pytest.mark.slow),
+        pytest.param("t2av", "ok", marks=pytest.mark.slow),
+        ("dub", "model_error"),
+    ],
 )
 def test_long_texts(tmp_path: Path, task: str, kind: str) -> None:
     """Spoken piece by piece; but a video of a fraction of a second cannot say 5,000 characters."""
@@ -96,22 +106,22 @@ VOICES = {
     "short": (0.2, 0.3, "ok"),
     "clipped": (1.0, 9.0, "ok"),
     "silent": (1.0, 0.0, "silent_audio"),
-    "click": (0.04, 0.3, "ok"),  # AAC fills its last block: 64 ms
+    "click": (0.04, 0.3, "too_short"),  # 64 ms, since AAC fills its last block: one frame of speech
     "good": (1.0, 0.3, "ok"),
 }
 
 
 @pytest.mark.parametrize("prefix", ["0", "30"])
-def test_voices(tmp_path: Path, prefix: str) -> None:
+@pytest.mark.parametrize("task", [pytest.param("t2av", marks=pytest.mark.slow), "tts"])
+def test_voices(tmp_path: Path, task: str, prefix: str) -> None:
     """Whatever the reference's length, the prefix is at most all of it."""
     root = tmp_path / "tree"
     for name, (seconds, gain, _) in VOICES.items():
         clip(root / name / "reference.mp4", filmed(size=(32, 32), frames=round(seconds * 25)), tone(seconds, gain))
         clip(root / name / "spoken.mp4", filmed(size=(32, 32), frames=8))
-    for task in ("t2av", "tts"):
-        found = ran(root, "small-talker", task, "--set", f"gt_prefix_seconds={prefix}", plugin=PLUGIN)
-        assert {name: found[f"{name}/spoken"] for name in VOICES} == {n: kind for n, (*_, kind) in VOICES.items()}
-        assert {found[f"{name}/reference"] for name in VOICES} == {"ok"}
+    found = ran(root, "small-talker", task, "--set", f"gt_prefix_seconds={prefix}", plugin=PLUGIN)
+    assert {name: found[f"{name}/spoken"] for name in VOICES} == {name: kind for name, (*_, kind) in VOICES.items()}
+    assert {found[f"{name}/reference"] for name in VOICES} == {"ok"}
 
 
 #: name: (how it is written, kind where a face is looked for in the first frame; the whole picture does without)
@@ -132,8 +142,17 @@ VIDEOS: dict[str, tuple[Callable[[Path], None], str]] = {
 }
 
 
-@pytest.mark.parametrize("task", ["a2v", "vts", "dub", "t2av"])
-@pytest.mark.parametrize("view", ["whole", "face"])
+@pytest.mark.parametrize(
+    ("task", "view"),
+    [
+        ("a2v", "whole"),
+        ("vts", "face"),
+        *(
+            pytest.param(task, view, marks=pytest.mark.slow)
+            for task, view in (("a2v", "face"), ("vts", "whole"), ("dub", "face"), ("t2av", "face"), ("t2av", "whole"))
+        ),
+    ],
+)
 def test_videos(tmp_path: Path, task: str, view: str) -> None:
     root = tmp_path / "tree"
     for name, (write, _) in VIDEOS.items():
@@ -142,6 +161,8 @@ def test_videos(tmp_path: Path, task: str, view: str) -> None:
     wanted = {name: kind for name, (_, kind) in sorted(VIDEOS.items())}
     if view == "whole":
         wanted = {name: "ok" if kind == "no_face" else kind for name, kind in wanted.items()}
+    if task != "a2v":
+        wanted["one-frame"] = "too_short"  # of voice: see above
     assert found == wanted
 
 
@@ -224,7 +245,7 @@ def test_sound_of_any_rate_and_length(world: Path, tmp_path: Path, tier: str) ->
     hop = HOP if tier == "canonical" else 640
     for rate, seconds, channels in ((8000, 0.2, 1), (11_025, 0.05, 1), (44_100, 0.3, 2), (48_000, 1.0, 6)):
         path = wav(tmp_path / f"{rate}.wav", rate, seconds, channels)
-        shown, spoken, both, dubbed = system.generate(
+        shown, *voiced = system.generate(
             [
                 asked("a2v", audio=path, identity=world / "film.mp4"),
                 asked("tts", text=TEXT, voice=path),
@@ -233,6 +254,10 @@ def test_sound_of_any_rate_and_length(world: Path, tmp_path: Path, tier: str) ->
             ]
         )
         assert len(pictures(shown)) == max(1, int(seconds * 25))
+        if tier == "canonical" and seconds < 0.08:  # the speaker encoder has no two frames of it
+            assert [result.kind for result in voiced if isinstance(result, Failure)] == ["too_short"] * 3
+            continue
+        spoken, both, dubbed = voiced
         assert len(sound(spoken)) % hop == 0
         assert len(pictures(both)) * hop == len(sound(both))
         assert len(sound(dubbed)) == 10 * hop
@@ -318,16 +343,12 @@ def embedded_with_dlib(tmp_path_factory: pytest.TempPathFactory) -> Talker:
 
 def _embedded(folder: Path, detect: bool = True) -> Talker:
     own = own_weights(folder)
-    system = Talker(
-        {"tier": "embedded", **own, "steps": 1, "max_seconds": 0.3}, detect=Detector() if detect else None
-    )
+    system = Talker({"tier": "embedded", **own, "steps": 1, "max_seconds": 0.3}, detect=Detector() if detect else None)
     system.load("cpu", "float32")
     return system
 
 
-def test_a_face_at_the_edge_is_pasted_into_its_picture(
-    world: Path, tmp_path: Path, embedded_with_dlib: Talker
-) -> None:
+def test_a_face_at_the_edge_is_pasted_into_its_picture(world: Path, tmp_path: Path, embedded_with_dlib: Talker) -> None:
     path = tmp_path / "edge.png"
     picture = filmed((0, 0, 120), size=(121, 301), frames=1)[0]
     picture[:120, :120] = portrait(120)
@@ -392,9 +413,7 @@ def test_a_motion_file_needs_no_motion_in_the_video(world: Path, tmp_path: Path)
     save_file({"motion": torch.zeros(4, 16)}, tmp_path / "m.safetensors")
     system = loaded(motion_file=str(tmp_path / "m.safetensors"), gt_prefix_seconds=5)
     media.write_png(tmp_path / "face.png", np.full((9, 7, 3), 90, np.uint8))
-    (both,) = system.generate(
-        [asked("t2av", text=TEXT, voice=world / "voice.wav", identity=tmp_path / "face.png")]
-    )
+    (both,) = system.generate([asked("t2av", text=TEXT, voice=world / "voice.wav", identity=tmp_path / "face.png")])
     assert len(pictures(both)) * HOP == len(sound(both))
 
 

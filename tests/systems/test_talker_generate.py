@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from itertools import pairwise
 from pathlib import Path
 from typing import get_args
 
@@ -18,7 +17,6 @@ from bench.systems.talker.backbone import BackboneConfig
 from bench.systems.talker.generate import Generator, Made
 from bench.systems.talker.jobs import Job, Noise, Planner, Reference, Settings, Task
 from bench.systems.talker.local_dit import DitConfig
-from bench.systems.talker.long_text import LongText, speak
 from bench.systems.talker.slots import Slots
 from bench.systems.talker.speech_llm import SpeechLLM, SpeechLLMConfig
 
@@ -309,62 +307,3 @@ class TestPlans:
         first = run(net, [row], replace(settings, prefix_seconds=0.35))[0].speech
         assert first is not None
         assert not torch.allclose(first[:4], run(net, [row], none)[0].speech[:4], atol=1e-3)  # type: ignore[index]
-
-
-class TestLongText:
-    SETTINGS = replace(SETTINGS, max_patches=6, prefix_seconds=0.0)
-
-    def texts(self, task: Task = "t2av") -> list[LongText]:
-        made = []
-        for number, pieces in enumerate((3, 1, 2)):
-            row = job(number, settings=SETTINGS)
-            assert row.motion is not None
-            reference = Reference(row.speech, row.motion, row.speaker)
-            ids = [torch.tensor([number, piece, 7]) for piece in range(pieces)]
-            made.append(LongText(f"text {number}", ids, reference, torch.Generator().manual_seed(number), task))
-        return made
-
-    @pytest.mark.parametrize("task", ["t2av", "tts"])
-    @pytest.mark.parametrize("seconds", [0.0, 0.5])
-    def test_pieces_come_in_order_and_do_not_depend_on_other_texts(
-        self, net: SpeechLLM, task: Task, seconds: float
-    ) -> None:
-        planner = Planner(SMALL, self.SETTINGS)
-
-        def said(texts: list[LongText], slots: int) -> dict[str, list[Made]]:
-            found: dict[str, list[Made]] = {}
-            for part in speak(Generator(net, self.SETTINGS, slots), planner, texts, seconds):
-                assert part.number == len(found.setdefault(part.text.key, []))
-                assert part.last == (part.number == len(part.text.pieces) - 1)
-                found[part.text.key].append(part.made)
-            return found
-
-        together = said(self.texts(task), 2)
-        assert [len(together[f"text {i}"]) for i in range(3)] == [3, 1, 2]
-        for number, pieces in enumerate(together.values()):
-            alone = said([text for text in self.texts(task) if text.key == list(together)[number]], 1)
-            for one, two in zip(pieces, next(iter(alone.values())), strict=True):
-                same(one, two)
-
-    def test_a_piece_begins_with_the_end_of_the_one_before_it(self, net: SpeechLLM) -> None:
-        planner = Planner(SMALL, self.SETTINGS)
-        parts = list(speak(Generator(net, self.SETTINGS, 1), planner, self.texts()[:1], 0.5))
-        for before, after in pairwise(parts):
-            assert before.made.speech is not None
-            assert after.made.job.known_slots == 3  # 12 of 0.5 s at 25 Hz
-            assert torch.equal(after.made.job.speech, before.made.speech[-12:])
-            assert torch.equal(after.made.job.first_motion, parts[0].made.job.first_motion)
-            assert after.made.job.steps == 6
-
-    def test_the_cache_does_not_grow_with_the_number_of_pieces(self, net: SpeechLLM) -> None:
-        row = job(0)
-        assert row.motion is not None
-        reference = Reference(row.speech, row.motion, row.speaker)
-        sizes = []
-        for count in (2, 8):
-            generator = Generator(net, self.SETTINGS, 1)
-            text = LongText("", [torch.tensor([1, 2])] * count, reference, torch.Generator())
-            list(speak(generator, Planner(SMALL, self.SETTINGS), [text]))
-            assert generator._state is not None
-            sizes.append((generator._state.positions, generator._state.steps))
-        assert sizes[0] == sizes[1]

@@ -115,6 +115,10 @@ class MotionClips:
         """How many frames of the clip are kept."""
         return len(self._places[index])
 
+    def gaps(self, index: int) -> NDArray[np.float32]:
+        """How far the mouth is open in the clip's kept frames."""
+        return self.truths[index].mouth[self._places[index], 0]
+
     def draw(self, random: np.random.Generator) -> int:
         """A random clip that can be decoded.
 

@@ -74,10 +74,13 @@ class DrawingStage(MotionStage):
         self.clip_norm = {"adam": recipe.clip_norm}
         self._model = model.requires_grad_(True)
         self._average = deepcopy(model).requires_grad_(False)
-        known = chain(model.generator.enc.parameters(), model.head.parameters())
-        decoder = model.generator.dec.parameters()
-        self._adam = self._optimised([(list(decoder), 1.0), (list(known), recipe.encoder_rate)])
+        self._adam = self._optimised(self._learning(model))
         self._trials = trials(self._held_out, request.seed)
+
+    def _learning(self, model: MotionModel) -> list[tuple[list[nn.Parameter], float]]:
+        """What is trained, each group with its part of the learning rate."""
+        known = chain(model.generator.enc.parameters(), model.head.parameters())
+        return [(list(model.generator.dec.parameters()), 1.0), (list(known), self._recipe.encoder_rate)]
 
     def networks(self) -> Mapping[str, nn.Module]:
         """See :meth:`Stage.networks`."""

@@ -6,7 +6,10 @@ Pictures are (B, 3, S, S) from -1 to 1.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
+import cv2
+import numpy as np
 import torch
 from torch.nn import functional as F
 
@@ -16,6 +19,12 @@ _LEVELS = 4
 _CODE = 1e-3  # of the head's loss: codes stay small
 _BOX = (0.50, 0.86, 0.30, 0.72)  # the mouth: rows from, to, columns from, to, as parts of the face
 _MOUTH_POINTS = 3.0
+_INNER = slice(60, 68)  # landmarks of the lips' inner edge
+_SHOWN, _HIDDEN = 0.88, 0.05  # masks around the lips and between them
+_FINE = 4  # parts of a pixel along each axis
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 
 def pyramid(made: torch.Tensor, true: torch.Tensor) -> torch.Tensor:
@@ -50,6 +59,11 @@ def reading(read: torch.Tensor, wanted: torch.Tensor, weights: torch.Tensor, cod
     return ((read - wanted).square() * weights).mean() + _CODE * codes.square().mean()
 
 
+def mouth_edges(made: torch.Tensor, true: torch.Tensor) -> torch.Tensor:
+    """:func:`edges` in the mouth's box."""
+    return edges(mouth_box(made), mouth_box(true))
+
+
 def flow_points(flows: Sequence[torch.Tensor], driving: torch.Tensor, source: torch.Tensor) -> torch.Tensor:
     """Whether the decoder fetches each landmark of the driving picture from where the source has it.
 
@@ -67,3 +81,26 @@ def flow_points(flows: Sequence[torch.Tensor], driving: torch.Tensor, source: to
         fetched = F.grid_sample(flow.permute(0, 3, 1, 2), at, mode="bilinear", align_corners=True)[:, :, 0]
         found.append(((fetched.transpose(1, 2) - source * stretch).abs() * weights).mean())
     return torch.stack(found).mean()
+
+
+def inside(masks: Sequence[torch.Tensor], points: torch.Tensor) -> torch.Tensor:
+    """Whether nothing of the source is shown between the driving picture's lips, and most of it around them.
+
+    ``masks``: (B, N, N) of some stages, before the sigmoid. ``points`` (B, 68, 2) count from edge to edge. Cross-entropy
+    in the mouth's box, averaged over the stages.
+    """
+    found = []
+    for mask in masks:
+        between = torch.from_numpy(np.stack([_between_lips(of, mask.shape[-1]) for of in points.cpu().numpy()]))
+        wanted = _SHOWN + (_HIDDEN - _SHOWN) * between.to(mask.device)
+        found.append(F.binary_cross_entropy_with_logits(mouth_box(mask), mouth_box(wanted)))
+    return torch.stack(found).mean()
+
+
+def _between_lips(points: NDArray[np.float32], size: int) -> NDArray[np.float32]:
+    """How much of each pixel (size, size) lies within the lips' inner edge, 0 to 1."""
+    fine = size * _FINE
+    corners = np.rint(((points[_INNER] + 1) / 2 * fine - 0.5)).astype(np.int32)
+    area = np.zeros((fine, fine), np.float32)
+    cv2.fillPoly(area, [corners], (1.0,))
+    return area.reshape(size, _FINE, size, _FINE).mean((1, 3))

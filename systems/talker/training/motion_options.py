@@ -1,4 +1,4 @@
-"""Settings of the three motion stages (``bench train talker --set key=value``), and the measured recipe
+"""Settings of the four motion stages (``bench train talker --set key=value``), and the measured recipe
 (specs/talker.md, 14.2 and 14.6.1)."""
 
 from __future__ import annotations
@@ -34,6 +34,12 @@ class GrownOptions(MotionOptions):
     small: str | None = None
 
 
+class DetailOptions(MotionOptions):
+    """``motion``: a file that the stage ``motion`` has made; without one the shipped file."""
+
+    motion: str | None = None
+
+
 @dataclass(frozen=True)
 class Recipe:
     """``encoder_rate``: the encoder's and the head's learning rate, in parts of ``rate``."""
@@ -50,9 +56,9 @@ class Recipe:
 
 @dataclass(frozen=True)
 class MotionConfig:
-    """Sizes and recipes of the stages: encoder alone, small generator, grown generator.
+    """Sizes and recipes of the stages: encoder alone, small generator, grown generator, its decoder alone.
 
-    The last one is longer than measured in 14.6.1: after 300 steps the mouth is off by 0.0257, after 1500 by 0.0231.
+    The third one is longer than measured in 14.6.1: after 300 steps the mouth is off by 0.0257, after 1500 by 0.0231.
     """
 
     small: LiaSizes = TINY64
@@ -60,6 +66,7 @@ class MotionConfig:
     encoding: Recipe = Recipe(24, 1.2e-2, 1000, 20, (0.9, 0.99), 5.0)
     drawing: Recipe = Recipe(8, 4e-3, 824, 30, (0.5, 0.99), 1.0, 0.1)
     growing: Recipe = Recipe(6, 2e-3, 1500, 30, (0.5, 0.99), 1.0, 0.1)
+    detailing: Recipe = Recipe(6, 3e-3, 1500, 30, (0.5, 0.99), 1.0)
 
 
 CONFIGS = {"tiny": MotionConfig()}

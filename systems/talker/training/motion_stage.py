@@ -34,7 +34,7 @@ class MotionStage(Stage):
         self._targets, self._weights = Targets(self._clips), target_weights()
         self._told: dict[str, Any] = {
             **request.identity(),
-            **options.model_dump(mode="json", exclude={"encoder", "small"}),
+            **options.model_dump(mode="json", exclude={"encoder", "small", "motion"}),
             "length": self._length,
         }
         self._measured: dict[str, float] = {}
