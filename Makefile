@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 OUT    ?= demo-results
 # clips per table of the demo: enough for intervals, little enough for ten minutes on two cores
 LIMIT  ?= 18
-SYSTEMS := ground-truth,anchor,shuffled,espeak,still-face,hierspeech,wav2lip
+SYSTEMS := ground-truth,anchor,shuffled,espeak,still-face,hierspeech,wav2lip,talker
 # canonical metrics with weights by rule: a store of its own, whose numbers are regression and no quality.
 # One task has both streams; face tracks need the clips of more than 100 frames.
 SEEDED  := $(OUT)/seeded-weights-store

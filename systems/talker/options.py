@@ -82,7 +82,7 @@ class TalkerOptions(BaseModel):
         default=None, ge=1, le=256, description="frames that are drawn at once: 8; of the official 512 px on a CPU 1"
     )
     vae: str | None = Field(default=None, description="tier embedded: weights of the stage vae")
-    motion: str | None = Field(default=None, description="tier embedded: weights of the stage motion or motion64")
+    motion: str | None = Field(default=None, description="tier embedded: weights of motion, motion64 or motion-detail")
     joint: str | None = Field(default=None, description="tier embedded: weights of the stage joint")
 
 

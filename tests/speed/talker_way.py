@@ -44,7 +44,7 @@ from bench.systems.wav2lip.detect import DlibDetector
 
 BATCH = 8  # requests: the command line's
 Clips = list[dict[str, Any]]
-Made = dict[str, Any]  # "wave" int16 (N,), "frames" uint8 (T, H, W, 3)
+Made = dict[str, Any]  # "latents" float32 (L, C) and their "wave" int16 (N,); "frames" uint8 (T, H, W, 3)
 
 
 class Plain:
@@ -70,7 +70,7 @@ class Plain:
         z, maps, alpha = self._renderer.identity(network_input(seen(picture, box, self._size)[None]))
         speech, motion = self._talker.generate(self._asked(clip, front.stats.normalised(alpha)[0]))
         if self._task == "t2av":
-            made["wave"] = _int16(front.sound(speech))
+            made |= {"latents": speech.numpy(), "wave": _int16(front.sound(speech))}
         codes = front.stats.raw(motion)[: clip["n"] if self._task == "a2v" else None]
         frames = self._renderer.frames(z, maps, codes)
         return {**made, "frames": np.stack([self._view.finished(picture, box, one) for one in frames])}
@@ -93,10 +93,32 @@ class Plain:
 def ours(system: Talker, task: str, clips: Clips) -> list[Made]:
     """In batches, as the command line gives them."""
     found: list[Any] = []
-    for start in range(0, len(clips), BATCH):
-        found += system.generate([_request(clip, task) for clip in clips[start : start + BATCH]])
-    waves = [{} if one.audio is None else {"wave": _int16(one.audio.samples)} for one in found]
-    return [{**wave, "frames": one.video} for wave, one in zip(waves, found, strict=True)]
+    latents: dict[int, Any] = {}
+    with _kept_latents(latents):
+        for start in range(0, len(clips), BATCH):
+            requests = [_request(clip, task) for clip in clips[start : start + BATCH]]
+            found += [(request, one) for request, one in zip(requests, system.generate(requests), strict=True)]
+    made: list[Made] = [{"frames": one.video} for _, one in found]
+    for both, (request, one) in zip(made, found, strict=True):
+        if one.audio is not None:
+            both |= {"latents": latents[request.seed], "wave": _int16(one.audio.samples)}
+    return made
+
+
+@contextmanager
+def _kept_latents(latents: dict[int, Any]) -> Iterator[None]:
+    """While it lasts, the pipeline's latents are kept by the seed of their clip: what is made of them is sound."""
+    sound = pipeline.Pipeline._sound
+
+    def kept(self: pipeline.Pipeline, work: Any) -> Any:
+        latents[work.request.seed] = torch.cat(work.speech).numpy()
+        return sound(self, work)
+
+    pipeline.Pipeline._sound = kept  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        pipeline.Pipeline._sound = sound  # type: ignore[method-assign]
 
 
 def _int16(samples: Any) -> Any:

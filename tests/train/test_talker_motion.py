@@ -1,4 +1,4 @@
-"""Training of the tiny motion autoencoder: its data, its three stages, what is kept, averaged and refused."""
+"""Training of the tiny motion autoencoder: its data, its four stages, what is kept, averaged and refused."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from bench.progress import Progress
 from bench.systems.talker.lia_sizes import LiaSizes
 from bench.systems.talker.motion_model import COORDINATES, READ, MotionModel
 from bench.systems.talker.render import network_input
-from bench.systems.talker.training import motion_encoder, motion_generator, motion_grow, motion_losses
+from bench.systems.talker.training import motion_detail, motion_encoder, motion_generator, motion_grow, motion_losses
 from bench.systems.talker.training.motion_data import (
     FRAMES,
     MotionClips,
@@ -59,7 +59,9 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(autouse=True)
 def _small(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     config = CONFIGS["tiny"]
-    recipes = {name: replace(getattr(config, name), batch=8) for name in ("encoding", "drawing", "growing")}
+    recipes = {
+        name: replace(getattr(config, name), batch=8) for name in ("encoding", "drawing", "growing", "detailing")
+    }
     monkeypatch.setitem(CONFIGS, "tiny", MotionConfig(SMALL, SMALL.grown(16), **recipes))
     before = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -214,10 +216,18 @@ def made(name: str, clips: list[Clip], cache: Path, encoded: Path, drawn: Path) 
         return motion_encoder.encoder(asked(clips, cache))
     if name == "motion64":
         return motion_generator.small(asked(clips, cache, encoder=str(encoded)))
+    if name == "motion-detail":
+        return motion_detail.stage(asked(clips, cache, motion=str(grown(clips, cache, drawn))))
     return motion_grow.stage(asked(clips, cache, small=str(drawn)))
 
 
-@pytest.mark.parametrize("name", ["motion-encoder", "motion64", "motion"])
+def grown(clips: list[Clip], cache: Path, drawn: Path) -> Path:
+    """What a step of the stage ``motion`` makes."""
+    folder = cache / "grown"
+    return run(motion_grow.stage(asked(clips, cache, small=str(drawn))), folder, 1)
+
+
+@pytest.mark.parametrize("name", ["motion-encoder", "motion64", "motion", "motion-detail"])
 def test_a_training_goes_on_to_the_bit(
     name: str, clips: list[Clip], cache: Path, encoded: Path, drawn: Path, tmp_path: Path
 ) -> None:
@@ -279,6 +289,53 @@ def test_growth_keeps_picture_and_codes(clips: list[Clip], cache: Path, drawn: P
     assert float(error.abs().mean()) < 0.1 * float(little.std())
     assert float((codes[0] - codes[1]).abs().mean()) < 0.15 * float(codes[1].abs().mean())
     assert torch.equal(large.head.weight, small.head.weight)
+
+
+def test_detail_changes_the_decoder_alone(clips: list[Clip], cache: Path, drawn: Path, tmp_path: Path) -> None:
+    before = load_file(grown(clips, cache, drawn))
+    after = load_file(run(made("motion-detail", clips, cache, drawn, drawn), tmp_path / "run", 3))
+    fixed, moved = set(), set()
+    for name in (name for name in after if name.startswith("motion.")):
+        (fixed if torch.equal(before[name], after[name]) else moved).add(name)
+    assert all(name.startswith("motion.generator.dec.") for name in moved) and len(moved) > 20
+    assert "motion.generator.dec.direction.weight" in fixed
+
+
+def test_opened_masks_leave_the_picture_nearly_as_it_was(clips: list[Clip], cache: Path, drawn: Path) -> None:
+    model = motion_grow.stage(asked(clips, cache, small=str(drawn))).networks()["motion"]
+    assert isinstance(model, MotionModel)
+    faces = opened(clips, cache, 32).pictures(0)[[0, 9]]
+    decoder = model.generator.dec
+    with torch.no_grad():
+        one = model.generator(faces[:1], faces[1:])
+        motion_detail.open_masks(decoder)
+        other = model.generator(faces[:1], faces[1:])
+    biases = [float(decoder.get_submodule(names.to_flow).bias[0, 2]) for names in decoder.stages]
+    assert sum(biases[:-1]) == pytest.approx(2) and sum(biases) == pytest.approx(2)
+    assert float((one - other).abs().mean()) < 0.1 * float(one.std())
+
+
+def test_openings_are_drawn_evenly(clips: list[Clip], cache: Path) -> None:
+    known = opened(clips, cache)
+    drawn_gaps = np.array(
+        [
+            known.gaps(shot.clip)[shot.place]
+            for shot in map(motion_detail.Openings(known).draw, [np.random.default_rng(0)] * 300)
+        ]
+    )
+    every = np.concatenate([known.gaps(index) for index in range(len(known))])
+    shares = [np.histogram(gaps, 4, (0, 1))[0] / len(gaps) for gaps in (drawn_gaps, every)]
+    assert np.abs(shares[0] - 0.25).max() < min(0.1, np.abs(shares[1] - 0.25).max() + 0.02)
+
+
+def test_the_inside_of_the_mouth_is_between_the_lips() -> None:
+    points = torch.zeros(1, 68, 2)
+    turn = torch.arange(8) * (torch.pi / 4)
+    points[0, 60:] = torch.stack([0.2 * turn.cos(), 0.4 + 0.1 * turn.sin()], 1)
+    between = motion_losses.between_lips(points, 32)
+    assert float(between[0, 22, 15]) == 1 and float(between[0, 22, 22]) == 0 and float(between[0, 10, 15]) == 0
+    right = torch.where(between > 0.5, -3.0, 2.0)
+    assert float(motion_losses.inside([right], points)) < float(motion_losses.inside([-right], points))
 
 
 def test_other_codes_are_worse_than_the_right_ones_only_where_codes_matter(clips: list[Clip], cache: Path) -> None:

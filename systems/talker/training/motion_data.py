@@ -117,7 +117,8 @@ class MotionClips:
 
     def gaps(self, index: int) -> NDArray[np.float32]:
         """How far the mouth is open in the clip's kept frames."""
-        return self.truths[index].mouth[self._places[index], 0]
+        found: NDArray[np.float32] = self.truths[index].mouth[self._places[index], 0]
+        return found
 
     def draw(self, random: np.random.Generator) -> int:
         """A random clip that can be decoded.

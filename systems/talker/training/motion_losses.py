@@ -6,7 +6,6 @@ Pictures are (B, 3, S, S) from -1 to 1.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
@@ -22,9 +21,6 @@ _MOUTH_POINTS = 3.0
 _INNER = slice(60, 68)  # landmarks of the lips' inner edge
 _SHOWN, _HIDDEN = 0.88, 0.05  # masks around the lips and between them
 _FINE = 4  # parts of a pixel along each axis
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 
 def pyramid(made: torch.Tensor, true: torch.Tensor) -> torch.Tensor:
@@ -86,21 +82,21 @@ def flow_points(flows: Sequence[torch.Tensor], driving: torch.Tensor, source: to
 def inside(masks: Sequence[torch.Tensor], points: torch.Tensor) -> torch.Tensor:
     """Whether nothing of the source is shown between the driving picture's lips, and most of it around them.
 
-    ``masks``: (B, N, N) of some stages, before the sigmoid. ``points`` (B, 68, 2) count from edge to edge. Cross-entropy
-    in the mouth's box, averaged over the stages.
+    ``masks``: (B, N, N) of some stages, before the sigmoid. ``points`` (B, 68, 2) count from edge to edge.
+    Cross-entropy in the mouth's box, averaged over the stages.
     """
     found = []
     for mask in masks:
-        between = torch.from_numpy(np.stack([_between_lips(of, mask.shape[-1]) for of in points.cpu().numpy()]))
-        wanted = _SHOWN + (_HIDDEN - _SHOWN) * between.to(mask.device)
+        wanted = _SHOWN + (_HIDDEN - _SHOWN) * between_lips(points, mask.shape[-1]).to(mask.device)
         found.append(F.binary_cross_entropy_with_logits(mouth_box(mask), mouth_box(wanted)))
     return torch.stack(found).mean()
 
 
-def _between_lips(points: NDArray[np.float32], size: int) -> NDArray[np.float32]:
-    """How much of each pixel (size, size) lies within the lips' inner edge, 0 to 1."""
+def between_lips(points: torch.Tensor, size: int) -> torch.Tensor:
+    """How much of each pixel (B, size, size) lies within the lips' inner edge, 0 to 1."""
     fine = size * _FINE
-    corners = np.rint(((points[_INNER] + 1) / 2 * fine - 0.5)).astype(np.int32)
-    area = np.zeros((fine, fine), np.float32)
-    cv2.fillPoly(area, [corners], (1.0,))
-    return area.reshape(size, _FINE, size, _FINE).mean((1, 3))
+    corners = np.rint((points[:, _INNER].cpu().numpy() + 1) / 2 * fine - 0.5).astype(np.int32)
+    areas = np.zeros((len(points), fine, fine), np.float32)
+    for area, polygon in zip(areas, corners, strict=True):
+        cv2.fillPoly(area, [polygon], (1.0,))
+    return torch.from_numpy(areas.reshape(-1, size, _FINE, size, _FINE).mean((2, 4)))

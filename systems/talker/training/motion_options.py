@@ -66,7 +66,7 @@ class MotionConfig:
     encoding: Recipe = Recipe(24, 1.2e-2, 1000, 20, (0.9, 0.99), 5.0)
     drawing: Recipe = Recipe(8, 4e-3, 824, 30, (0.5, 0.99), 1.0, 0.1)
     growing: Recipe = Recipe(6, 2e-3, 1500, 30, (0.5, 0.99), 1.0, 0.1)
-    detailing: Recipe = Recipe(6, 3e-3, 1500, 30, (0.5, 0.99), 1.0)
+    detailing: Recipe = Recipe(6, 2e-3, 700, 30, (0.5, 0.99), 1.0)
 
 
 CONFIGS = {"tiny": MotionConfig()}
