@@ -377,6 +377,17 @@ def test_related_checkpoints_are_taken_over() -> None:
     assert take(fresh(small(), 0), {"first_motion_proj": torch.ones(1)}) == 0
 
 
+def test_training_goes_on_from_what_this_stage_has_made() -> None:
+    given, wanted = fresh(small(), 1), fresh(small(), 2)
+    made = {f"joint.{name}": tensor for name, tensor in given.state_dict().items()} | {"read_outs.bias": torch.ones(1)}
+    assert take(wanted, made) == len(given.state_dict())
+    unused = {"llm.lm_head.weight"}  # taken from the embedding, as in tied models
+    changed = {
+        name for name, tensor in wanted.state_dict().items() if not torch.equal(tensor, given.state_dict()[name])
+    }
+    assert changed <= unused
+
+
 def test_where_training_cannot_start(tmp_path: Path) -> None:
     from safetensors.torch import save_file
 

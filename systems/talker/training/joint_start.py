@@ -16,6 +16,7 @@ from bench.weights import tensors
 from bench.weights_file import digest, load_any
 
 FRESH = "fresh"
+_OWN = "joint."  # before the names in what this stage has made
 _TTS_PATCHES = "patch_encoder."  # how names of the text-to-speech model begin, and no others
 _RENAMED = {".spk_proj.": ".global_cond_proj.", ".first_motion_proj.": ".global_cond_proj."}
 _DIGITS = 12
@@ -52,6 +53,8 @@ def fresh(recipe: Recipe, seed: int) -> SpeechLLM:
 
 def take(model: SpeechLLM, found: Mapping[str, Tensor]) -> int:
     """Copy what agrees in name and shape; how many tensors that were. Names of related models are translated."""
+    if any(name.startswith(_OWN) for name in found):
+        found = {name.removeprefix(_OWN): tensor for name, tensor in found.items() if name.startswith(_OWN)}
     own = complete_tied({_name(name, found): tensor for name, tensor in found.items()})
     state = model.state_dict()
     fitting = {name: t for name, t in own.items() if name in state and t.shape == state[name].shape}
