@@ -45,6 +45,10 @@ DIFFERENCES: Mapping[str, str] = {
     "beginning of the result": (
         "the reference's prefix is cut off before scoring; infer.py leaves it in, as keep_prefix does"
     ),
+    "picture": (
+        "view=whole: the square of 512 px is brought back to the reference video's size, as frame metrics need it; "
+        "infer.py leaves the square, as view=official does"
+    ),
     "audio to face, video to speech": (
         "paper and README describe them, no code is published: the known stream is fed, the other one's head runs, "
         "nothing stops before the known stream ends"

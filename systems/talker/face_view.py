@@ -1,6 +1,7 @@
 """What a generator sees of a picture, and what becomes of the picture that it makes.
 
-:class:`Whole`: the official way, the whole picture, squeezed. :class:`FaceView`: a square around the face, and the made
+:class:`Whole`: the official way, the whole picture, squeezed; :class:`Restored` brings what is made of it back to the
+picture's own size, since metrics compare frames of one size. :class:`FaceView`: a square around the face, and the made
 face pasted back; so the small generator, which has only learned faces cut like that, also moves others.
 
 Boxes are x1, y1, x2, y2 in pixels, the ends outside; they may reach beyond the picture.
@@ -54,6 +55,18 @@ class Whole:
     def finished(self, picture: Picture, box: Box, made: Picture) -> Picture:
         """``made`` itself."""
         return made
+
+
+class Restored(Whole):
+    """The whole picture; what is made of it gets the picture's own width and height, by areas where it shrinks and
+    bicubically where it grows."""
+
+    def finished(self, picture: Picture, box: Box, made: Picture) -> Picture:
+        """``made`` in the size of ``picture``."""
+        height, width = picture.shape[:2]
+        shrinks = height <= made.shape[0] and width <= made.shape[1]
+        how = cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC
+        return np.asarray(cv2.resize(made, (width, height), interpolation=how), np.uint8)
 
 
 class FaceView:

@@ -68,10 +68,11 @@ class TalkerOptions(BaseModel):
         "silence around it; auto: whole, in tier embedded mouth",
     )
     motion_file: str | None = Field(default=None, description="the reference's motion codes")
-    view: Literal["auto", "whole", "face"] = Field(
+    view: Literal["auto", "whole", "official", "face"] = Field(
         default="auto",
-        description="whole: the picture squeezed to a square, as the official script has it; face: a square around the "
-        "face, the made one pasted back; auto: whole, in tier embedded face",
+        description="whole: the picture squeezed to a square, what is made of it brought back to the picture's size; "
+        "official: the square of 512 px as it is, which frame metrics cannot compare; face: a square around the face, "
+        "the made one pasted back; auto: whole, in tier embedded face",
     )
 
     backbone: Literal["bfloat16", "float32"] = Field(

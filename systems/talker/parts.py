@@ -20,7 +20,7 @@ from bench.errors import DataError
 from bench.networks import Official
 from bench.systems.hierspeech.weight_norm import fold_weight_norm
 from bench.systems.talker import lia_ops, motion_stats, tiny, weight_files
-from bench.systems.talker.face_view import FaceView, Whole
+from bench.systems.talker.face_view import FaceView, Restored, Whole
 from bench.systems.talker.front_full import FullFront, FullParts
 from bench.systems.talker.front_tiny import TinyFront
 from bench.systems.talker.lia import Generator
@@ -66,7 +66,8 @@ class TinyFiles:
 
 @dataclass(frozen=True)
 class Drawing:
-    """How pictures are looked at and made. ``face``: a square around the face, else the whole picture, squeezed.
+    """How pictures are looked at and made. ``face``: a square around the face, else the whole picture, squeezed;
+    ``restored``: what is made of that gets the picture's own size.
 
     ``detect`` finds faces in dlib's place.
     """
@@ -74,10 +75,12 @@ class Drawing:
     face: bool
     batch: int = 8
     detect: Detect | None = None
+    restored: bool = True
 
     def renderer(self, generator: Generator) -> Renderer:
         """``generator`` at work; its weights are folded."""
-        view = FaceView(self.detect or DlibDetector()) if self.face else Whole()
+        whole = Restored() if self.restored else Whole()
+        view = FaceView(self.detect or DlibDetector()) if self.face else whole
         return Renderer(lia_ops.folded(generator), view, self.batch)
 
 

@@ -7,7 +7,8 @@ Of these three modes there is no public code; they are what paper and loop defin
 
 Where paper, README and code of the original differ: :mod:`.differences`, which ``bench info talker`` shows. What is
 generated begins with the reference's prefix: for scoring it is cut off, unless ``keep_prefix``. A result is a picture
-of 512 px, squeezed from the first frame's own format (``view=face`` pastes it back).
+of 512 px, squeezed from the first frame's own format; it is brought back to that (``view=official`` leaves it, and
+metrics that compare frames then have no value; ``view=face`` pastes the face into the frame).
 """
 
 from __future__ import annotations
@@ -165,7 +166,7 @@ class Talker(System):
         from bench.systems.talker import parts
 
         batch = self._options.render_batch or (8 if self.tier == "embedded" or device.startswith("cuda") else 1)
-        drawing = parts.Drawing(self._needs.face_view, batch, self._detect)
+        drawing = parts.Drawing(self._needs.face_view, batch, self._detect, self._options.view != "official")
         if self.tier == "embedded":
             files = self._files()
             model = parts.tiny_llm(files, device)

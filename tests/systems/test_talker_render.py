@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from bench.api import Unscorable
 from bench.detfill import fill_module
 from bench.systems.talker import motion_stats, render
-from bench.systems.talker.face_view import DEMO_VIEW, FaceView, Whole, seen, view_of
+from bench.systems.talker.face_view import DEMO_VIEW, FaceView, Restored, Whole, seen, view_of
 from bench.systems.talker.lia import Generator
 from bench.systems.talker.lia_ops import folded
 from bench.systems.talker.lia_sizes import LiaSizes
@@ -88,6 +88,21 @@ def test_the_whole_picture_is_squeezed_by_areas() -> None:
     picture = random_frames(1, 32, 64)[0]
     small = seen(picture, Whole().box(picture), 16)
     assert np.abs(small - picture.reshape(16, 2, 16, 4, 3).mean((1, 3))).max() <= 0.5
+
+
+@pytest.mark.parametrize(("height", "width"), [(8, 8), (12, 40), (6, 64)])
+def test_what_is_made_of_the_whole_picture_gets_its_size(height: int, width: int) -> None:
+    picture, made = random_frames(1, height, width)[0], np.full((16, 16, 3), 99, np.uint8)
+    view = Restored()
+    assert view.box(picture) == (0, 0, width, height)
+    frame = view.finished(picture, view.box(picture), made)
+    assert frame.shape == picture.shape and frame.dtype == np.uint8 and (frame == 99).all()
+
+
+def test_pictures_shrink_by_areas() -> None:
+    made = random_frames(1, 16, 16)[0]
+    small = Restored().finished(np.zeros((8, 8, 3), np.uint8), (0, 0, 8, 8), made)
+    assert np.abs(small - made.reshape(8, 2, 8, 2, 3).mean((1, 3))).max() <= 0.5
 
 
 def test_a_made_face_goes_over_into_the_picture() -> None:
