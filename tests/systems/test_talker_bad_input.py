@@ -314,8 +314,8 @@ def test_portraits_of_any_size(system: Talker, world: Path, tmp_path: Path, size
             asked("tts", text=TEXT, voice=world / "voice.wav"),
         ]
     )
-    assert pictures(both).shape == (4 * PATCHES, 64, 64, 3)
-    assert pictures(shown).shape == (25, 64, 64, 3)
+    assert pictures(both).shape == (4 * PATCHES, *size, 3)  # brought back to the portrait's size
+    assert pictures(shown).shape == (25, *size, 3)
     assert len(sound(good))
 
 
