@@ -8,19 +8,17 @@ installation some 15 s more; this costs nothing.
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
+
+from bench.media.mel_scale import slaney_filters
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from bench.records import Samples
 
-_LINEAR_HZ_PER_MEL = 200.0 / 3.0  # Slaney's scale: linear below 1 kHz …
-_BREAK_HZ = 1000.0
-_LOG_STEP = np.log(6.4) / 27.0  # … and 27 logarithmic steps from 1 to 6.4 kHz above
 _CHUNK = 2048  # frames at a time: bounds the memory of long recordings
 
 
@@ -29,7 +27,7 @@ def mel_power(samples: Samples, rate: int, n_fft: int, hop: int, n_mels: int) ->
     padded = np.pad(np.asarray(samples, np.float32), n_fft // 2)
     frames = np.lib.stride_tricks.sliding_window_view(padded, n_fft)[::hop]
     window = 0.5 - 0.5 * np.cos(2.0 * np.pi * np.arange(n_fft) / n_fft)
-    bank = mel_filters(rate, n_fft, n_mels)
+    bank = slaney_filters(rate, n_fft, n_mels)
     out = np.empty((len(frames), n_mels), np.float32)
     for start in range(0, len(frames), _CHUNK):
         spectrum = np.fft.rfft(frames[start : start + _CHUNK] * window, axis=1)
@@ -43,26 +41,3 @@ def power_to_db(power: NDArray[np.float32], top_db: float = 80.0) -> NDArray[np.
     level -= 10.0 * np.log10(max(1e-10, float(power.max())))
     result: NDArray[np.float32] = np.maximum(level, level.max() - top_db).astype(np.float32)
     return result
-
-
-@lru_cache(maxsize=8)
-def mel_filters(rate: int, n_fft: int, n_mels: int) -> NDArray[np.float64]:
-    """Triangles (1 + n_fft // 2, n_mels) from 0 Hz to half the rate, each of area 1 (Slaney)."""
-    top = _to_mel(rate / 2.0)
-    edges = _to_hz(np.linspace(0.0, top, n_mels + 2))
-    bins = np.arange(1 + n_fft // 2) * (rate / n_fft)
-    rising = (bins[:, None] - edges[None, :-2]) / np.diff(edges)[None, :-1]
-    falling = (edges[None, 2:] - bins[:, None]) / np.diff(edges)[None, 1:]
-    triangles = np.maximum(0.0, np.minimum(rising, falling))
-    return np.asarray(triangles * (2.0 / (edges[2:] - edges[:-2])))
-
-
-def _to_mel(hz: float) -> float:
-    if hz < _BREAK_HZ:
-        return hz / _LINEAR_HZ_PER_MEL
-    return float(_BREAK_HZ / _LINEAR_HZ_PER_MEL + np.log(hz / _BREAK_HZ) / _LOG_STEP)
-
-
-def _to_hz(mel: NDArray[np.float64]) -> NDArray[np.float64]:
-    break_mel = _BREAK_HZ / _LINEAR_HZ_PER_MEL
-    return np.where(mel < break_mel, mel * _LINEAR_HZ_PER_MEL, _BREAK_HZ * np.exp(_LOG_STEP * (mel - break_mel)))

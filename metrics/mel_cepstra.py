@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bench.api import Unscorable
-from bench.metrics.mel import mel_filters
+from bench.media.mel_scale import slaney_filters
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -60,7 +60,7 @@ def _mel_powers(wave: NDArray[np.float64], settings: Mapping[str, Any]) -> NDArr
     n_fft, hop = settings["n_fft"], settings["hop"]
     frames = np.lib.stride_tricks.sliding_window_view(np.pad(wave, n_fft // 2), n_fft)[::hop]
     window = 0.5 - 0.5 * np.cos(2.0 * np.pi * np.arange(n_fft) / n_fft)
-    bank = mel_filters(settings["sample_rate"], n_fft, settings["n_mels"])
+    bank = slaney_filters(settings["sample_rate"], n_fft, settings["n_mels"])
     out = np.empty((len(frames), settings["n_mels"]))
     for start in range(0, len(frames), _CHUNK):
         spectrum = np.fft.rfft(frames[start : start + _CHUNK] * window, axis=1)

@@ -6,10 +6,11 @@ edges, magnitudes (not powers), Slaney's mel scale and areas.
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
+
+from bench.media.mel_scale import slaney_filters
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -31,10 +32,6 @@ _MIN_DB, _REFERENCE_DB = -100.0, 20.0
 _PEAK = 4.0  # values lie in [-4, 4]
 _CHUNK = 2048  # columns at a time: bounds the memory of long recordings
 
-_LINEAR_HZ_PER_MEL = 200.0 / 3.0  # Slaney's scale: linear below 1 kHz …
-_BREAK_HZ = 1000.0
-_LOG_STEP = np.log(6.4) / 27.0  # … and 27 logarithmic steps from 1 to 6.4 kHz above
-
 
 def mel_spectrogram(samples: Samples) -> NDArray[np.float32]:
     """Samples (N,) in [-1, 1] at 16 kHz to (80, 1 + N // 200) in [-4, 4]; digital silence is -4 everywhere."""
@@ -42,7 +39,7 @@ def mel_spectrogram(samples: Samples) -> NDArray[np.float32]:
     x = np.concatenate([x[:1], x[1:] - _PRE_EMPHASIS * x[:-1]])
     frames = np.lib.stride_tricks.sliding_window_view(np.pad(x, _N_FFT // 2, mode="reflect"), _N_FFT)[::HOP]
     window = 0.5 - 0.5 * np.cos(2.0 * np.pi * np.arange(_N_FFT) / _N_FFT)
-    bank = _filters()
+    bank = slaney_filters(RATE, _N_FFT, N_MELS, _LOW_HZ, _HIGH_HZ)
     floor = 10.0 ** (_MIN_DB / 20.0)
     out = np.empty((N_MELS, len(frames)), np.float32)
     for start in range(0, len(frames), _CHUNK):
@@ -85,25 +82,3 @@ def training_start(frame: int, fps: float = 25.0) -> int:
     if frame < 1:
         raise ValueError(f"frame {frame} has no training window: the first is frame 1")
     return int(COLUMNS_PER_SECOND * ((frame - 1) / fps))
-
-
-@lru_cache(maxsize=1)
-def _filters() -> NDArray[np.float64]:
-    """Triangles (401, 80) from 55 to 7600 Hz, each of area 1."""
-    edges = _to_hz(np.linspace(_to_mel(_LOW_HZ), _to_mel(_HIGH_HZ), N_MELS + 2))
-    bins = np.arange(1 + _N_FFT // 2) * (RATE / _N_FFT)
-    rising = (bins[:, None] - edges[None, :-2]) / np.diff(edges)[None, :-1]
-    falling = (edges[None, 2:] - bins[:, None]) / np.diff(edges)[None, 1:]
-    triangles = np.maximum(0.0, np.minimum(rising, falling))
-    return np.asarray(triangles * (2.0 / (edges[2:] - edges[:-2])))
-
-
-def _to_mel(hz: float) -> float:
-    if hz < _BREAK_HZ:
-        return hz / _LINEAR_HZ_PER_MEL
-    return float(_BREAK_HZ / _LINEAR_HZ_PER_MEL + np.log(hz / _BREAK_HZ) / _LOG_STEP)
-
-
-def _to_hz(mel: NDArray[np.float64]) -> NDArray[np.float64]:
-    break_mel = _BREAK_HZ / _LINEAR_HZ_PER_MEL
-    return np.where(mel < break_mel, mel * _LINEAR_HZ_PER_MEL, _BREAK_HZ * np.exp(_LOG_STEP * (mel - break_mel)))
