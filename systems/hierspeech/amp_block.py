@@ -10,8 +10,8 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
+from bench.nets.weight_norm import WNConv1d
 from bench.systems.hierspeech.alias_free import Activation1d
-from bench.systems.hierspeech.weight_norm import WNConv1d
 
 #: Reach of an alias-free activation, in samples at each side.
 ACTIVATION_REACH = 5

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from bench.nets.weight_norm import WNConv2d
 from bench.systems.hierspeech.source import LRELU_SLOPE
-from bench.systems.hierspeech.weight_norm import WNConv2d
 
 PERIODS = (2, 3, 5, 7, 11)
 #: (n_fft, hop, window) of 16 and 24 kHz.

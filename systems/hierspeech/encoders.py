@@ -9,12 +9,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from bench.nets.weight_norm import WNConv1d
 from bench.systems.hierspeech.alias_free import Activation1d
 from bench.systems.hierspeech.amp_block import AmpBank
 from bench.systems.hierspeech.attention import RelativeEncoder
 from bench.systems.hierspeech.source import SOURCE_RATE
 from bench.systems.hierspeech.wavenet import WN
-from bench.systems.hierspeech.weight_norm import WNConv1d
 
 #: Mean and log standard deviation, ``(B, C, T)`` each.
 Gaussian = tuple[Tensor, Tensor]

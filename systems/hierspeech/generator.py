@@ -15,10 +15,10 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from bench.nets.weight_norm import WNConv1d, WNConvTranspose1d
 from bench.systems.hierspeech.alias_free import Activation1d
 from bench.systems.hierspeech.amp_block import ACTIVATION_REACH, AmpBank, amp_reach
 from bench.systems.hierspeech.source import SOURCE_RATE, DBlock
-from bench.systems.hierspeech.weight_norm import WNConv1d, WNConvTranspose1d
 
 #: Samples of a frame at 16 kHz.
 HOP = 320

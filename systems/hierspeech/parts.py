@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import torch
 from torch import nn
 
+from bench.nets.weight_norm import fold_weight_norm
 from bench.networks import Official
 from bench.systems.hierspeech import denoiser, mel, tiny, w2v, weight_files
 from bench.systems.hierspeech.face.blocks import folded
@@ -19,7 +20,6 @@ from bench.systems.hierspeech.speechsr import SpeechSr, SpeechSrConfig
 from bench.systems.hierspeech.standard_features import StandardFeatures
 from bench.systems.hierspeech.synthesizer import TRAINING_PARTS, Synthesizer, SynthesizerConfig
 from bench.systems.hierspeech.ttv import TextToVec, TTVConfig
-from bench.systems.hierspeech.weight_norm import fold_weight_norm
 
 if TYPE_CHECKING:
     from bench.networks import WeightSource

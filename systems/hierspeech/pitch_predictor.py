@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from bench.systems.hierspeech.weight_norm import WNConv1d, WNConvTranspose1d
+from bench.nets.weight_norm import WNConv1d, WNConvTranspose1d
 
 SLOPE = 0.1
 #: The last activation is written without a slope in the official code, so it has torch's own.

@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from bench.nets.weight_norm import WNConv1d, WNConvTranspose1d
 from bench.systems.hierspeech.alias_free import Activation1d
 from bench.systems.hierspeech.amp_block import AmpBank
-from bench.systems.hierspeech.weight_norm import WNConv1d, WNConvTranspose1d
 
 LRELU_SLOPE = 0.1
 #: The source runs at four times the rate of frames.

@@ -13,9 +13,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from bench.nets.weight_norm import WNConv1d
 from bench.systems.hierspeech.alias_free import Activation1d
 from bench.systems.hierspeech.amp_block import ACTIVATION_REACH, AmpBank, amp_reach
-from bench.systems.hierspeech.weight_norm import WNConv1d
 
 INPUT_RATE = 16000
 _POST_REACH = 3

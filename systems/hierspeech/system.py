@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     import torch
     from pydantic import BaseModel
 
+    from bench.faces.detect import Detect
     from bench.networks import WeightSource
     from bench.records import Frames
     from bench.systems.hierspeech.face.talk import TalkingFace
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
     from bench.systems.hierspeech.streaming import Chunk
     from bench.systems.hierspeech.text import Tokens
     from bench.systems.hierspeech.voices import Voice, Voices
-    from bench.systems.wav2lip.detect import Detect
 
 _SAMPLES_PER_FRAME = RATE // FPS
 
@@ -278,8 +278,8 @@ class HierSpeech(System):
 
     def _face(self, networks: Networks) -> TalkingFace:
         if self._talking is None:
+            from bench.faces.boxes import Pads
             from bench.systems.hierspeech.face.talk import Picture, TalkingFace
-            from bench.systems.wav2lip.boxes import Pads
 
             o = self._options
             number = o.face if isinstance(o.face, int) else None
@@ -291,10 +291,10 @@ class HierSpeech(System):
 
     def _detector(self, networks: Networks) -> Detect:
         if self._needs.detector == "dlib":
-            from bench.systems.wav2lip.detect import DlibDetector
+            from bench.faces.detect import DlibDetector
 
             return DlibDetector()
-        from bench.systems.wav2lip.s3fd import S3FD, S3fdDetector
+        from bench.faces.s3fd import S3FD, S3fdDetector
 
         network = networks.source.fill(S3FD(), FACE_DETECTOR)
         return S3fdDetector(network, str(networks.device), self._options.detector_batch_size)

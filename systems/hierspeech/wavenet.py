@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from bench.systems.hierspeech.weight_norm import WNConv1d
+from bench.nets.weight_norm import WNConv1d
 
 
 class WN(nn.Module):

@@ -26,21 +26,21 @@ OPS: dict[str, str] = {
 
 def snake_units(config: dict[str, Any], inputs: dict[str, Array], fill: Fill) -> dict[str, Array]:
     """A residual unit."""
-    from bench.systems.talker.codec_blocks import ResidualUnit
+    from bench.nets.codec_blocks import ResidualUnit
 
     return _applied(ResidualUnit(config["dim"], config.get("dilation", 1)), inputs, fill)
 
 
 def vae_encoder_block(config: dict[str, Any], inputs: dict[str, Array], fill: Fill) -> dict[str, Array]:
     """An encoder block."""
-    from bench.systems.talker.codec_blocks import EncoderBlock
+    from bench.nets.codec_blocks import EncoderBlock
 
     return _applied(EncoderBlock(config["dim"], config["stride"]), inputs, fill)
 
 
 def vae_decoder_block(config: dict[str, Any], inputs: dict[str, Array], fill: Fill) -> dict[str, Array]:
     """A decoder block."""
-    from bench.systems.talker.codec_blocks import DecoderBlock
+    from bench.nets.codec_blocks import DecoderBlock
 
     return _applied(DecoderBlock(config["input_dim"], config["output_dim"], config["stride"]), inputs, fill)
 
@@ -72,7 +72,7 @@ def whisperx_vae_decoder_full(config: dict[str, Any], inputs: dict[str, Array], 
     import torch
     from torch import nn
 
-    from bench.systems.talker.codec_blocks import CodecDecoder
+    from bench.nets.codec_blocks import CodecDecoder
     from bench.systems.talker.whisperx_vae import Projections
 
     codec = config["codec"]

@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.api import Unscorable
-from bench.systems.wav2lip.detect import Detect
-from bench.systems.wav2lip.paste import paste
+from bench.faces.detect import Detect
+from bench.faces.paste import paste
 
 Picture = NDArray[np.uint8]  # (H, W, 3) RGB
 Box = tuple[int, int, int, int]

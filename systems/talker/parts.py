@@ -17,8 +17,9 @@ from torch import nn
 
 from bench.embedded import EMBEDDED
 from bench.errors import DataError
+from bench.faces.detect import DlibDetector
+from bench.nets.weight_norm import fold_weight_norm
 from bench.networks import Official
-from bench.systems.hierspeech.weight_norm import fold_weight_norm
 from bench.systems.talker import lia_ops, motion_stats, tiny, weight_files
 from bench.systems.talker.face_view import FaceView, Restored, Whole
 from bench.systems.talker.front_full import FullFront, FullParts
@@ -34,13 +35,12 @@ from bench.systems.talker.speech_llm import SpeechLLM, SpeechLLMConfig, complete
 from bench.systems.talker.text import Characters, Chat, TextTable
 from bench.systems.talker.whisper_mel import WhisperMelConfig
 from bench.systems.talker.whisperx_vae import VAEConfig, WhisperXVAE
-from bench.systems.wav2lip.detect import DlibDetector
-from bench.systems.wav2lip.trained import filled, regular
+from bench.trained import filled, regular
 
 if TYPE_CHECKING:
+    from bench.faces.detect import Detect
     from bench.networks import WeightSource
     from bench.records import WeightFile
-    from bench.systems.wav2lip.detect import Detect
 
 _Module = TypeVar("_Module", bound=nn.Module)
 _OF_128 = "motion.generator.dec.conv5_1."  # the stage that only the larger motion autoencoder has

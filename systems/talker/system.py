@@ -26,6 +26,7 @@ from bench.systems.talker.requirements import Needs
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
+    from bench.faces.detect import Detect
     from bench.networks import WeightSource
     from bench.systems.talker.front import Front
     from bench.systems.talker.jobs import Settings
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
     from bench.systems.talker.pipeline import Conduct, Pipeline
     from bench.systems.talker.speech_llm import SpeechLLM
     from bench.systems.talker.text import TextTable
-    from bench.systems.wav2lip.detect import Detect
 
 
 class Talker(System):

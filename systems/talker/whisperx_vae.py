@@ -14,8 +14,8 @@ from typing import Any, Literal
 from torch import Tensor, nn
 
 from bench.errors import UsageError
-from bench.systems.hierspeech.weight_norm import WNConv1d
-from bench.systems.talker.codec_blocks import CodecDecoder, CodecEncoder
+from bench.nets.codec_blocks import CodecDecoder, CodecEncoder
+from bench.nets.weight_norm import WNConv1d
 from bench.systems.talker.whisper_encoder import SemanticModel, WhisperDims
 
 Layout = Literal["btc", "bct"]

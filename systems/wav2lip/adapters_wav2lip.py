@@ -132,7 +132,7 @@ def disc_forward(config: Config, inputs: Arrays, fill: Fill) -> dict[str, Any]:
 
 def boxes(config: Config, inputs: Arrays, fill: Fill) -> dict[str, Any]:
     """Padded, and then smoothed boxes."""
-    from bench.systems.wav2lip.boxes import Pads, padded, smoothed
+    from bench.faces.boxes import Pads, padded, smoothed
 
     size = (int(config["height"]), int(config["width"]))
     grown = padded(inputs["detections"], Pads(*config["pads_top_bottom_left_right"]), size)
@@ -141,7 +141,7 @@ def boxes(config: Config, inputs: Arrays, fill: Fill) -> dict[str, Any]:
 
 def pipeline_crop_paste(config: Config, inputs: Arrays, fill: Fill) -> dict[str, Any]:
     """What the network sees of a frame, and the frame with a face pasted in."""
-    from bench.systems.wav2lip.paste import crop, network_input, paste, to_levels
+    from bench.faces.paste import crop, network_input, paste, to_levels
 
     box = config["box_x1y1x2y2"]
     size = inputs["pred"].shape[-1]
@@ -191,7 +191,7 @@ def s3fd_net(config: Config, inputs: Arrays, fill: Fill) -> dict[str, Any]:
     """Raw scores and offsets of six maps."""
     import torch
 
-    from bench.systems.wav2lip.s3fd import S3FD, raw_maps
+    from bench.faces.s3fd import S3FD, raw_maps
 
     network = fill.apply(S3FD()).eval()
     with torch.inference_mode():
@@ -202,8 +202,8 @@ def s3fd_net(config: Config, inputs: Arrays, fill: Fill) -> dict[str, Any]:
 
 def s3fd_decode(config: Config, inputs: Arrays, fill: Fill) -> dict[str, Any]:
     """Faces of each picture, the first one in whole pixels, and how many places the source would look at."""
-    from bench.systems.wav2lip.boxes import whole
-    from bench.systems.wav2lip.s3fd import LEAST_CANDIDATE, Maps, faces_of
+    from bench.faces.boxes import whole
+    from bench.faces.s3fd import LEAST_CANDIDATE, Maps, faces_of
 
     taps = range(sum(name.startswith("cls_") for name in inputs))
     maps = Maps(_tensors(inputs, *(f"cls_{k}" for k in taps)), _tensors(inputs, *(f"loc_{k}" for k in taps)))

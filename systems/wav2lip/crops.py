@@ -22,13 +22,13 @@ from numpy.typing import NDArray
 
 from bench import media
 from bench.api import Clip, Source, Unscorable
-from bench.systems.wav2lip.boxes import NO_PADS, Boxes, Pads, padded, smoothed, whole
+from bench.faces.boxes import NO_PADS, Boxes, Pads, padded, smoothed, whole
+from bench.faces.paste import crop
+from bench.faces.tracks import stretches
 from bench.systems.wav2lip.mel import RATE, driving_mel
-from bench.systems.wav2lip.paste import crop
-from bench.systems.wav2lip.tracks import stretches
 
 if TYPE_CHECKING:
-    from bench.systems.wav2lip.detect import Detect
+    from bench.faces.detect import Detect
 
 #: Clips with fewer frames that show a face are not used (``3 * syncnet_T`` in the source, and one more).
 LEAST_FRAMES = 16

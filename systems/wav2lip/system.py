@@ -30,9 +30,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from pydantic import BaseModel
 
+    from bench.faces.detect import Detect, KnownFaces
     from bench.networks import WeightSource
     from bench.records import Frames
-    from bench.systems.wav2lip.detect import Detect, KnownFaces
     from bench.systems.wav2lip.generator import GeneratorSizes, Wav2LipGenerator
     from bench.systems.wav2lip.options import Wav2LipOptions
 
@@ -135,8 +135,8 @@ class Wav2Lip(System):
         """The generator, its normalisations folded, and the detector."""
         import torch
 
+        from bench.faces.detect import KnownFaces
         from bench.systems.wav2lip.blocks import folded
-        from bench.systems.wav2lip.detect import KnownFaces
 
         if device.startswith("cuda"):  # TF32 would give other pictures than a CPU
             torch.backends.cuda.matmul.allow_tf32 = False
@@ -161,10 +161,10 @@ class Wav2Lip(System):
 
     def _detector(self) -> Detect:
         if self._detector_name == "dlib":
-            from bench.systems.wav2lip.detect import DlibDetector
+            from bench.faces.detect import DlibDetector
 
             return DlibDetector()
-        from bench.systems.wav2lip.s3fd import S3FD, S3fdDetector
+        from bench.faces.s3fd import S3FD, S3fdDetector
 
         network = (OFFICIAL if self._source is EMBEDDED else self._source).fill(S3FD(), FACE_DETECTOR)
         return S3fdDetector(network, self._device, self._options.detector_batch_size)
@@ -180,9 +180,9 @@ class Wav2Lip(System):
         return results
 
     def _dubbed(self, request: Request) -> Frames:
-        from bench.systems.wav2lip.boxes import Pads
-        from bench.systems.wav2lip.redraw import at_once, fill_up, looped, read_frames, redraw
-        from bench.systems.wav2lip.tracks import place
+        from bench.faces.boxes import Pads
+        from bench.faces.redraw import at_once, fill_up, looped, read_frames, redraw
+        from bench.faces.tracks import place
 
         if self._network is None or self._faces is None:
             raise RuntimeError("load() comes before generate()")
@@ -232,7 +232,7 @@ def _faces_made(network: Wav2LipGenerator, crops: Frames, speech: NDArray[np.flo
     """RGB crops (b, S, S, 3) and mel windows (b, 1, 80, 16) to RGB faces (b, S, S, 3)."""
     import torch
 
-    from bench.systems.wav2lip.paste import network_input, to_levels
+    from bench.faces.paste import network_input, to_levels
 
     weight = next(network.parameters())
     with torch.inference_mode():

@@ -17,12 +17,12 @@ from torch import nn
 
 from bench.api import Clip, DataError, Unscorable, UsageError
 from bench.embedded import EMBEDDED
+from bench.faces.detect import Detect, DlibDetector
 from bench.networks import OFFICIAL
 from bench.progress import Progress
 from bench.systems.wav2lip.copying import begin_as_copy, keep_statistics
 from bench.systems.wav2lip.crops import Cut, FaceClip, Faces, Search
 from bench.systems.wav2lip.declare import EXPERT, FACE_DETECTOR, SMALL_EXPERT
-from bench.systems.wav2lip.detect import Detect, DlibDetector
 from bench.systems.wav2lip.discriminator import QualityDiscriminator
 from bench.systems.wav2lip.expert import SyncExpert
 from bench.systems.wav2lip.generator import Wav2LipGenerator
@@ -34,7 +34,6 @@ from bench.systems.wav2lip.losses import (
     pixel_loss,
     sync_loss,
 )
-from bench.systems.wav2lip.trained import filled
 from bench.systems.wav2lip.training_data import FaceBatch, SyncBatch, Windows
 from bench.systems.wav2lip.training_options import (
     GAN,
@@ -48,6 +47,7 @@ from bench.systems.wav2lip.training_options import (
 )
 from bench.train import Loss, Stage, step_seed
 from bench.train_request import TrainRequest
+from bench.trained import filled
 
 _LEVELS = 255.0
 _WARM_UP = 100  # steps in which the rate of a generator that begins by copying grows
@@ -307,7 +307,7 @@ def detector_of(search: Search, device: str) -> Detect:
     """The detector that ``search`` names."""
     if search.detector == "dlib":
         return DlibDetector()
-    from bench.systems.wav2lip.s3fd import S3FD, S3fdDetector
+    from bench.faces.s3fd import S3FD, S3fdDetector
 
     return S3fdDetector(OFFICIAL.fill(S3FD(), FACE_DETECTOR), device)
 

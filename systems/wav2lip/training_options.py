@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from bench.systems.wav2lip.boxes import NO_PADS, Pads
+from bench.faces.boxes import NO_PADS, Pads
 from bench.systems.wav2lip.expert import SmallSyncNet, SyncExpert, SyncNetColor
 from bench.systems.wav2lip.generator import GeneratorSizes
 from bench.systems.wav2lip.options import four

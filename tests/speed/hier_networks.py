@@ -71,8 +71,8 @@ def _denoiser(device: str, dtype: str) -> Made:
 
 
 def _face(device: str, dtype: str) -> Made:
+    from bench.faces.redraw import at_once
     from bench.systems.hierspeech.face.generator import masked
-    from bench.systems.wav2lip.redraw import at_once
 
     net = _networks(device, dtype).face
     kind: Any = getattr(torch, dtype)
@@ -90,9 +90,9 @@ def _face(device: str, dtype: str) -> Made:
 
 def _wav2lip(device: str, dtype: str) -> Made:
     from bench.detfill import fill_module
+    from bench.faces.redraw import at_once
     from bench.systems.wav2lip.blocks import folded
     from bench.systems.wav2lip.generator import Wav2LipGenerator
-    from bench.systems.wav2lip.redraw import at_once
 
     kind: Any = getattr(torch, dtype)
     net: Any = (

@@ -25,6 +25,8 @@ import faces
 from hierspeech import PlainSpeech
 
 from bench.embedded import EMBEDDED
+from bench.faces.boxes import Pads
+from bench.faces.detect import DlibDetector
 from bench.networks import Seeded
 from bench.records import Request
 from bench.systems.hierspeech import requirements
@@ -35,8 +37,6 @@ from bench.systems.hierspeech.speechsr import SpeechSr
 from bench.systems.hierspeech.synthesizer import Synthesizer
 from bench.systems.hierspeech.system import HierSpeech
 from bench.systems.hierspeech.ttv import TextToVec
-from bench.systems.wav2lip.boxes import Pads
-from bench.systems.wav2lip.detect import DlibDetector
 from bench.systems.wav2lip.generator import GeneratorSizes, Wav2LipGenerator
 from bench.systems.wav2lip.system import Wav2Lip
 from bench.weights import locate

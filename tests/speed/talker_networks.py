@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from speed_kit import peak_mb, timed
 
-from bench.systems.hierspeech.weight_norm import fold_weight_norm
+from bench.nets.weight_norm import fold_weight_norm
 from bench.systems.talker import lia_ops, tiny
 from bench.systems.talker.backbone import Backbone, BackboneConfig, Cache
 from bench.systems.talker.flow_matching import CFM

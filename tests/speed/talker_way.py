@@ -27,6 +27,7 @@ sys.path.insert(0, str(Path(__file__).parent / "reference_way"))
 from lia_x import PlainRenderer
 from talker import Asked, PlainTalker
 
+from bench.faces.detect import DlibDetector
 from bench.records import Request
 from bench.systems.talker import parts, pipeline, tiny, weight_files
 from bench.systems.talker.backbone import Backbone
@@ -40,7 +41,6 @@ from bench.systems.talker.render import Renderer, network_input
 from bench.systems.talker.speech_llm import SpeechLLM
 from bench.systems.talker.stop import StopPredictor
 from bench.systems.talker.system import Talker
-from bench.systems.wav2lip.detect import DlibDetector
 
 BATCH = 8  # requests: the command line's
 Clips = list[dict[str, Any]]

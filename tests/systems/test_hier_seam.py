@@ -13,9 +13,9 @@ from system_helpers import make_clip
 
 from bench import media
 from bench.api import Request, Source
+from bench.faces.paste import paste
 from bench.systems.hierspeech.options import HierSpeechOptions
 from bench.systems.wav2lip.options import Wav2LipOptions
-from bench.systems.wav2lip.paste import paste
 
 BOX = (40, 24, 130, 120)
 SIZE = (144, 176)  # height, width

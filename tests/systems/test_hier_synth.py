@@ -12,6 +12,7 @@ import torch
 
 from bench.conformance import Case, run_case
 from bench.detfill import fill_module
+from bench.nets.weight_norm import fold_weight_norm
 from bench.systems.hierspeech import alias_free_cpu
 from bench.systems.hierspeech.adapters_synth import OPS
 from bench.systems.hierspeech.alias_free import Activation1d, DownSample1d, UpSample1d, kaiser_sinc
@@ -28,7 +29,6 @@ from bench.systems.hierspeech.sequence import generator_noise, given_noise
 from bench.systems.hierspeech.source import DBlock
 from bench.systems.hierspeech.speechsr import SpeechSr, SpeechSrConfig
 from bench.systems.hierspeech.synthesizer import Synthesizer, SynthesizerConfig, blend, for_speaking
-from bench.systems.hierspeech.weight_norm import fold_weight_norm
 
 ROOT = Path(__file__).parents[2]
 GOLDEN = ROOT / "tests" / "golden" / "hierspeech"

@@ -17,6 +17,9 @@ from system_helpers import Made, make_clip
 
 from bench import media
 from bench.api import Audio, Failure, Request, Source
+from bench.faces.boxes import Pads
+from bench.faces.paste import crop, paste
+from bench.faces.tracks import place
 from bench.systems.hierspeech import weight_files
 from bench.systems.hierspeech.cascade import say, style_of
 from bench.systems.hierspeech.face import declare
@@ -31,9 +34,6 @@ from bench.systems.hierspeech.system import HierSpeech
 from bench.systems.hierspeech.text import tokens
 from bench.systems.hierspeech.ttv import TTVSettings
 from bench.systems.hierspeech.waveform import to_int16
-from bench.systems.wav2lip.boxes import Pads
-from bench.systems.wav2lip.paste import crop, paste
-from bench.systems.wav2lip.tracks import place
 from bench.weights_check import FOLDER
 
 pytest.importorskip("espeakng_loader")

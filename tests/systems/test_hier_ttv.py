@@ -11,11 +11,11 @@ import torch
 
 from bench.conformance import Case, run_case
 from bench.errors import DataError
+from bench.nets.weight_norm import fold_weight_norm
 from bench.systems.hierspeech.adapters_ttv import OPS
 from bench.systems.hierspeech.sequence import Noise, generator_noise, sequence_mask
 from bench.systems.hierspeech.ttv import TextToVec, TTVBatch, TTVConfig, TTVNoise, TTVSettings
 from bench.systems.hierspeech.ttv_losses import TTVLosses, ttv_losses
-from bench.systems.hierspeech.weight_norm import fold_weight_norm
 
 ROOT = Path(__file__).parents[2]
 GOLDEN = ROOT / "tests" / "golden" / "hierspeech"

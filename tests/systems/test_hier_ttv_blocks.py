@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from bench.nets.weight_norm import WNConv1d, WNConv2d, WNConvTranspose1d, fold_weight_norm
 from bench.systems.hierspeech.align import log_likelihoods, monotonic_tokens
 from bench.systems.hierspeech.attention import MASKED_SCORE, RelativeAttention, RelativeEncoder
 from bench.systems.hierspeech.duration import ConvFlow, ElementwiseAffine, StochasticDurationPredictor
@@ -27,7 +28,6 @@ from bench.systems.hierspeech.sequence import (
 from bench.systems.hierspeech.spline import rational_quadratic_spline
 from bench.systems.hierspeech.style import StyleEncoder
 from bench.systems.hierspeech.wavenet import WN
-from bench.systems.hierspeech.weight_norm import WNConv1d, WNConv2d, WNConvTranspose1d, fold_weight_norm
 
 PAIRS = [
     (WNConv1d(4, 6, 3, padding=2, dilation=2), nn.Conv1d(4, 6, 3, padding=2, dilation=2), (2, 4, 9)),

@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from bench.faces.detect import KnownFaces
+from bench.faces.kept_faces import KeptFaces
 from bench.measure import Meter
-from bench.systems.wav2lip.detect import KnownFaces
-from bench.systems.wav2lip.kept_faces import KeptFaces
 
 
 class Detector:

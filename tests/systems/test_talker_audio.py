@@ -17,7 +17,7 @@ from bench.detfill import fill_module
 from bench.errors import UsageError
 from bench.media import log_mel
 from bench.media.resample import sinc
-from bench.systems.hierspeech.weight_norm import fold_weight_norm
+from bench.nets.weight_norm import fold_weight_norm
 from bench.systems.talker.adapters_audio import OPS
 from bench.systems.talker.resample import resample
 from bench.systems.talker.whisper_encoder import WhisperDims, WhisperEncoder

@@ -17,13 +17,13 @@ from torch.nn import functional as F
 from bench import conformance
 from bench.api import Unscorable
 from bench.detfill import fill_module
+from bench.faces.s3fd import LEAST_SIDE, S3FD, Maps, S3fdDetector, decode, faces_of
 from bench.systems.wav2lip import losses
 from bench.systems.wav2lip.adapters_wav2lip import OPS
 from bench.systems.wav2lip.blocks import ConvBN, folded
 from bench.systems.wav2lip.discriminator import QualityDiscriminator
 from bench.systems.wav2lip.expert import SmallSyncNet, SyncNetColor
 from bench.systems.wav2lip.generator import GeneratorSizes, Wav2LipGenerator
-from bench.systems.wav2lip.s3fd import LEAST_SIDE, S3FD, Maps, S3fdDetector, decode, faces_of
 
 ROOT = Path(__file__).parents[2]
 SMALL = GeneratorSizes(64, 4, (4, 6, 8, 8, 8), (1, 1, 1, 1, 1), 8, (4, 4, 6, 8), (8, 8, 8, 6, 4, 4), 4)

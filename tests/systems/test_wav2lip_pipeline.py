@@ -9,12 +9,12 @@ from hypothesis import strategies as st
 from scipy.signal import lfilter
 
 from bench.api import Unscorable
+from bench.faces.boxes import Pads, padded, smoothed, whole
+from bench.faces.detect import KnownFaces
+from bench.faces.paste import crop, network_input, paste, to_levels
+from bench.faces.redraw import forth_and_back, looped
+from bench.faces.tracks import LONGEST_GAP, place, tracks
 from bench.systems.wav2lip import mel as m
-from bench.systems.wav2lip.boxes import Pads, padded, smoothed, whole
-from bench.systems.wav2lip.detect import KnownFaces
-from bench.systems.wav2lip.paste import crop, network_input, paste, to_levels
-from bench.systems.wav2lip.redraw import forth_and_back, looped
-from bench.systems.wav2lip.tracks import LONGEST_GAP, place, tracks
 
 # --------------------------------------------------------------------------- what it hears
 

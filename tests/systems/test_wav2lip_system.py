@@ -16,8 +16,8 @@ from system_helpers import Made, a2v, make_clip
 from bench import media
 from bench.api import Audio, Failure, Output, Source
 from bench.detfill import fill_module
+from bench.faces import redraw
 from bench.networks import Seeded
-from bench.systems.wav2lip import redraw
 from bench.systems.wav2lip.declare import WAV2LIP
 from bench.systems.wav2lip.generator import GeneratorSizes, Wav2LipGenerator
 from bench.systems.wav2lip.mel import mel_spectrogram, window_starts, windows

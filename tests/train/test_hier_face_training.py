@@ -18,6 +18,7 @@ from train_kit import make_faces
 from bench import planning
 from bench.embedded import EMBEDDED, embedded_file
 from bench.errors import BenchError, UsageError
+from bench.faces.detect import DlibDetector
 from bench.progress import Progress
 from bench.records import WeightFile
 from bench.systems.hierspeech import tiny
@@ -29,7 +30,6 @@ from bench.systems.hierspeech.training.face_options import CONFIGS, DRAWN_BELOW
 from bench.systems.hierspeech.training.face_speech import RealSpeech, ReconstructedSpeech
 from bench.systems.hierspeech.training.feature_source import feature_source
 from bench.systems.wav2lip.crops import Faces, Search
-from bench.systems.wav2lip.detect import DlibDetector
 from bench.systems.wav2lip.mel import training_start, windows
 from bench.systems.wav2lip.training import ExpertStage
 from bench.systems.wav2lip.training_options import SIZES
@@ -209,7 +209,7 @@ def test_the_closing_network_says_digital_silence(
     corpus: Path, cache: Path, made: dict[str, str], tmp_path: Path
 ) -> None:
     from bench.systems.hierspeech.standard_features import StandardFeatures
-    from bench.systems.wav2lip.trained import filled
+    from bench.trained import filled
 
     written = load_file(run(zero(corpus, cache, made), tmp_path / "out", 1) / WEIGHTS)
     features = filled(StandardFeatures(), Path(made["features"]), "features", "features")

@@ -12,6 +12,7 @@ from speech_kit import request, sound_clip, spoken_clip
 pytest.importorskip("transformers")
 
 from bench.api import DataError, UsageError
+from bench.datasets.demo.phoneme_times import PHONEMES, PhonemeTimes, class_of, phoneme_times
 from bench.embedded import embedded_file
 from bench.progress import Progress
 from bench.records import Clip
@@ -19,13 +20,12 @@ from bench.systems.hierspeech import tiny
 from bench.systems.hierspeech.standard_features import StandardFeatures
 from bench.systems.hierspeech.training import feature_source as sources
 from bench.systems.hierspeech.training import features, speech_clips, ttv
-from bench.systems.hierspeech.training.phoneme_times import PHONEMES, PhonemeTimes, class_of, phoneme_times
-from bench.systems.hierspeech.training.rates import cosine, flat_then_linear
 from bench.systems.hierspeech.ttv import TextToVec
-from bench.systems.wav2lip.trained import filled
 from bench.train import Stage, TrainSettings, train
 from bench.train_files import read_curve
+from bench.train_rates import cosine, flat_then_linear
 from bench.train_request import TrainRequest
+from bench.trained import filled
 
 SMALL = {"batch_size": 2}
 

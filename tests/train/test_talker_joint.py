@@ -17,8 +17,8 @@ from talker_kit import SIZES, FakeMakers, joint_clip, joint_request, small
 from torch import nn
 
 from bench.api import Clip, DataError, UsageError
+from bench.datasets.demo.phoneme_times import PHONEMES, phoneme_times
 from bench.progress import Progress
-from bench.systems.hierspeech.training.phoneme_times import PHONEMES, phoneme_times
 from bench.systems.talker.flow_matching import CFM
 from bench.systems.talker.latents import latents_of
 from bench.systems.talker.motion_stats import MotionStats

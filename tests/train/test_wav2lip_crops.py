@@ -11,9 +11,9 @@ import pytest
 
 from bench import media
 from bench.api import Audio, Clip, Source, Unscorable
-from bench.systems.wav2lip.boxes import Pads
+from bench.faces.boxes import Pads
+from bench.faces.tracks import place
 from bench.systems.wav2lip.crops import Cut, Faces, Search
-from bench.systems.wav2lip.tracks import place
 
 FRAMES = 24
 

@@ -18,20 +18,20 @@ from numpy.typing import NDArray
 
 from bench import media
 from bench.api import Source
+from bench.faces.boxes import Pads
+from bench.faces.detect import KnownFaces
+from bench.faces.paste import crop, to_levels
+from bench.faces.redraw import at_once, fill_up, forth_and_back, read_frames, redraw
+from bench.faces.tracks import place
 from bench.systems.hierspeech.face.generator import masked
 from bench.systems.hierspeech.face.reference import N_LANDMARKS, closed_frame
 from bench.systems.hierspeech.face.windows import window_indices
-from bench.systems.wav2lip.boxes import Pads
-from bench.systems.wav2lip.detect import KnownFaces
-from bench.systems.wav2lip.paste import crop, to_levels
-from bench.systems.wav2lip.redraw import at_once, fill_up, forth_and_back, read_frames, redraw
-from bench.systems.wav2lip.tracks import place
 
 if TYPE_CHECKING:
+    from bench.faces.detect import Detect
+    from bench.faces.tracks import Placed
     from bench.records import Frames
     from bench.systems.hierspeech.face.generator import Maps, TTVFace
-    from bench.systems.wav2lip.detect import Detect
-    from bench.systems.wav2lip.tracks import Placed
 
 Silent = Literal["generator", "closed_frame", "off"]
 #: Windows of speech features (b, W, D) for the frames at places (b,).

@@ -15,8 +15,8 @@ import torch
 from numpy.typing import NDArray
 
 from bench.api import Clip, DataError, Unscorable
+from bench.faces.boxes import Pads
 from bench.systems.hierspeech.face.windows import VECTORS_PER_FRAME, window_indices
-from bench.systems.wav2lip.boxes import Pads
 from bench.systems.wav2lip.crops import Cut, FaceClip, Faces
 from bench.systems.wav2lip.expert import FRAMES
 from bench.systems.wav2lip.mel import COLUMNS_PER_SECOND, WINDOW_COLUMNS, windows

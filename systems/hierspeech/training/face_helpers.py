@@ -18,8 +18,8 @@ from bench.systems.hierspeech.training.face_options import CONFIGS
 from bench.systems.hierspeech.ttv import TextToVec
 from bench.systems.wav2lip.declare import EXPERT
 from bench.systems.wav2lip.expert import SyncExpert
-from bench.systems.wav2lip.trained import filled
 from bench.systems.wav2lip.training_options import SIZES
+from bench.trained import filled
 from bench.weights_file import digest
 
 _Network = TypeVar("_Network", bound=nn.Module)

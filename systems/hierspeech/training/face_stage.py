@@ -25,12 +25,12 @@ from bench.systems.hierspeech.training.face_options import (
     ClosingOptions,
 )
 from bench.systems.hierspeech.training.face_speech import RealSpeech, ReconstructedSpeech, statistics
-from bench.systems.hierspeech.training.rates import flat_then_linear, set_rate
 from bench.systems.wav2lip.crops import Faces
 from bench.systems.wav2lip.expert import FRAMES
 from bench.systems.wav2lip.losses import pixel_loss
 from bench.systems.wav2lip.training import detector_of, search_for
 from bench.train import Loss, Stage, step_seed
+from bench.train_rates import flat_then_linear, set_rate
 from bench.train_request import TrainRequest
 
 _LOWEST_RATE = 0.05  # of the rate, at the end of a schedule

@@ -68,7 +68,7 @@ def feature_source(request: TrainRequest, file: str | None = None) -> FeatureSou
 
 
 def _trained(path: Path, device: str) -> FeatureSource:
-    from bench.systems.wav2lip.trained import filled
+    from bench.trained import filled
     from bench.weights_file import digest
 
     network = filled(StandardFeatures(), path, "features", "features")

@@ -19,12 +19,12 @@ from torch.nn import functional as F
 
 from bench import media
 from bench.api import Clip, UsageError
+from bench.datasets.demo.phoneme_times import PHONEMES, PhonemeTimes, demand_times, phoneme_times
 from bench.systems.hierspeech import tiny
 from bench.systems.hierspeech.standard_features import StandardFeatures
-from bench.systems.hierspeech.training.phoneme_times import PHONEMES, PhonemeTimes, demand_times, phoneme_times
-from bench.systems.hierspeech.training.rates import cosine, set_rate
 from bench.systems.hierspeech.w2v import EDGE, padded
 from bench.train import Loss, Stage, step_seed
+from bench.train_rates import cosine, set_rate
 from bench.train_request import TrainRequest
 
 RATE, HOP = 16_000, 320

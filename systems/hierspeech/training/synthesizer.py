@@ -22,10 +22,10 @@ from bench.systems.hierspeech.encoders import sample
 from bench.systems.hierspeech.generator import HOP
 from bench.systems.hierspeech.source import SOURCE_RATE
 from bench.systems.hierspeech.synthesizer import NOISE_SCALE, Synthesizer
-from bench.systems.hierspeech.training.rates import flat_then_linear, set_rate
 from bench.systems.hierspeech.training.spectral_losses import SpeechLosses, speech_losses
 from bench.systems.hierspeech.training.speech_clips import SpeechClip, SpeechClips, speech_clips
 from bench.train import Loss, Stage, step_seed
+from bench.train_rates import flat_then_linear, set_rate
 from bench.train_request import TrainRequest
 
 FRAMES = 32  # of a crop: 0.64 s

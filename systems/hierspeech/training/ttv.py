@@ -21,11 +21,11 @@ from torch.nn.utils.rnn import pad_sequence
 from bench.api import DataError, UsageError
 from bench.networks import OFFICIAL
 from bench.systems.hierspeech import tiny, weight_files
-from bench.systems.hierspeech.training.rates import flat_then_linear, set_rate
 from bench.systems.hierspeech.training.speech_clips import SpeechClip, SpeechClips, speech_clips
 from bench.systems.hierspeech.ttv import TextToVec, TTVBatch, TTVConfig, TTVNoise
 from bench.systems.hierspeech.ttv_losses import TTVLosses, TTVLossWeights, ttv_losses
 from bench.train import Loss, Stage, step_seed
+from bench.train_rates import flat_then_linear, set_rate
 from bench.train_request import TrainRequest
 
 _WEIGHTS = TTVLossWeights()

@@ -18,7 +18,6 @@ from torch import Tensor, nn
 
 from bench.api import Clip, DataError, UsageError
 from bench.embedded import EMBEDDED
-from bench.systems.hierspeech.training.rates import cosine, set_rate
 from bench.systems.talker import motion_stats, tiny, weight_files
 from bench.systems.talker.latents import LatentMakers, latents_of
 from bench.systems.talker.makers import latent_makers
@@ -33,9 +32,10 @@ from bench.systems.talker.training.joint_losses import Taught, weighted
 from bench.systems.talker.training.joint_options import RECIPES, JointOptions, Recipe
 from bench.systems.talker.training.joint_start import started
 from bench.systems.talker.training.packing import Packing
-from bench.systems.wav2lip.trained import filled
 from bench.train import Loss, Stage, step_seed
+from bench.train_rates import cosine, set_rate
 from bench.train_request import TrainRequest
+from bench.trained import filled
 
 if TYPE_CHECKING:
     from bench.systems.talker.speech_llm import SpeechLLM

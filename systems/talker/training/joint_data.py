@@ -18,8 +18,8 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from bench.api import Clip, DataError, Unscorable, UsageError
+from bench.datasets.demo.phoneme_times import PhonemeTimes, phoneme_times, sidecar
 from bench.progress import Progress
-from bench.systems.hierspeech.training.phoneme_times import PhonemeTimes, phoneme_times, sidecar
 from bench.systems.talker.latents import Latents
 from bench.systems.talker.layout import patches_in
 from bench.systems.talker.motion_stats import MotionStats

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from bench.systems.hierspeech.training.phoneme_times import PHONEMES
+from bench.datasets.demo.phoneme_times import PHONEMES
 from bench.systems.talker.flow_matching import CFM
 from bench.systems.talker.speech_llm import SpeechLLM, SpeechLLMConfig
 from bench.systems.talker.stop import IGNORED, stop_loss

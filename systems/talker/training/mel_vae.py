@@ -16,10 +16,10 @@ from torch import Tensor, nn
 
 from bench.api import UsageError
 from bench.progress import Progress
-from bench.systems.hierspeech.training.rates import cosine, set_rate
 from bench.systems.talker.mel_vae import MelVAE
 from bench.systems.talker.training.mel_clips import MelClips
 from bench.train import Loss, Stage, step_seed
+from bench.train_rates import cosine, set_rate
 from bench.train_request import TrainRequest
 
 _ADAM: Mapping[str, Any] = {"betas": (0.9, 0.98), "weight_decay": 0.01}

@@ -20,7 +20,7 @@ import torch
 
 from bench import media
 from bench.api import Clip, DataError, Unscorable, UsageError
-from bench.systems.hierspeech.training.phoneme_times import sidecar
+from bench.datasets.demo.phoneme_times import sidecar
 from bench.systems.talker.face_view import DEMO_SIDE, DEMO_VIEW, seen
 from bench.systems.talker.render import network_input
 

@@ -9,7 +9,7 @@ from torch import nn
 
 from bench.api import DataError, UsageError
 from bench.embedded import EMBEDDED, embedded_file
-from bench.systems.wav2lip.trained import filled
+from bench.trained import filled
 from bench.weights_file import digest
 
 _Network = TypeVar("_Network", bound=nn.Module)

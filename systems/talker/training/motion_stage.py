@@ -10,11 +10,11 @@ import numpy as np
 import torch
 
 from bench.api import Clip, Unscorable
-from bench.systems.hierspeech.training.rates import cosine
 from bench.systems.talker.training.motion_data import MotionClips, Shot
 from bench.systems.talker.training.motion_options import MotionOptions, Recipe
 from bench.systems.talker.training.motion_targets import Targets, target_weights
 from bench.train import Stage, step_seed
+from bench.train_rates import cosine
 from bench.train_request import TrainRequest
 
 

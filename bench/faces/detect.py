@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.systems.wav2lip.kept_faces import KeptFaces
+from bench.faces.kept_faces import KeptFaces
 
 #: Videos whose faces are kept; a clip of 10 s takes about 20 kB.
 _VIDEOS_KEPT = 4096

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from bench.api import charge
 
 if TYPE_CHECKING:
-    from bench.systems.wav2lip.detect import Detect
+    from bench.faces.detect import Detect
 
 _FOLDER = "faces"
 _DIGEST = 16  # bytes

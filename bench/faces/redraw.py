@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from bench import media
 from bench.api import Source, Unscorable
-from bench.systems.wav2lip.paste import crop, paste
-from bench.systems.wav2lip.tracks import Placed
+from bench.faces.paste import crop, paste
+from bench.faces.tracks import Placed
 
 Frames = NDArray[np.uint8]  # (T, H, W, 3) RGB
 #: Makes faces: crops (b, S, S, 3) and the output frames (b,) that they are for, to faces (b, S, S, 3), uint8 RGB.

@@ -2,7 +2,7 @@
 
 Names are the official ones (``descriptinc/descript-audio-codec: dac/nn/layers.py, dac/model/dac.py``;
 ``zhenye234/Talker-T2AV: whisperx_vae.py``; specs/talker.md 6.2). All convolutions are weight-normalised;
-:func:`bench.systems.hierspeech.weight_norm.fold_weight_norm` makes them plain for inference.
+:func:`bench.nets.weight_norm.fold_weight_norm` makes them plain for inference.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from bench.systems.hierspeech.weight_norm import WNConv1d, WNConvTranspose1d
+from bench.nets.weight_norm import WNConv1d, WNConvTranspose1d
 
 _DILATIONS = (1, 3, 9)
 _EPSILON = 1e-9  # keeps 1 / alpha finite

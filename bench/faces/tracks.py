@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.api import Unscorable
-from bench.systems.wav2lip.boxes import Boxes, Pads, padded, smoothed, whole
+from bench.faces.boxes import Boxes, Pads, padded, smoothed, whole
 
 Detections = Sequence[NDArray[Any]]
 
