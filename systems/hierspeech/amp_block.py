@@ -22,6 +22,15 @@ def same_padding(kernel_size: int, dilation: int = 1) -> int:
     return (kernel_size - 1) * dilation // 2
 
 
+def masked(x: Tensor, mask: Tensor | None) -> Tensor:
+    """``x`` ``(B, C, L)`` with 0 outside of ``mask`` ``(B, 1, L)``: what a convolution finds behind an item's end.
+
+    Items in a padded batch get so what they get alone. Activations must keep 0, which alias-free ones do not: theirs
+    repeat the outermost sample, so a batch of them cannot be padded.
+    """
+    return x if mask is None else x * mask
+
+
 class AmpBlock(nn.Module):
     """For every dilation: x + conv(act(dilated conv(act(x)))).
 
@@ -44,11 +53,11 @@ class AmpBlock(nn.Module):
         # in the order of use: before the first convolution, before the second one, and so on
         self.activations = nn.ModuleList(Activation1d(channels, alias_free) for _ in range(2 * len(dilations)))
 
-    def forward(self, x: Tensor) -> Tensor:
-        """``(B, C, L)`` to the same shape."""
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        """``(B, C, L)`` to the same shape; for ``mask`` see :func:`masked`, ``x`` must be 0 outside of it."""
         pairs = zip(self.convs1, self.activations[::2], self.convs2, self.activations[1::2], strict=True)
         for conv1, act1, conv2, act2 in pairs:
-            x = x + conv2(act2(conv1(act1(x))))
+            x = x + masked(conv2(act2(masked(conv1(act1(x)), mask))), mask)
         return x
 
 
@@ -69,12 +78,12 @@ class AmpBank(nn.ModuleList):
         )
         self.per_stage = len(kernel_sizes)
 
-    def stage(self, index: int, x: Tensor) -> Tensor:
-        """The mean of what the blocks of stage ``index`` make of ``x`` ``(B, C, L)``."""
+    def stage(self, index: int, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        """The mean of what the blocks of stage ``index`` make of ``x`` ``(B, C, L)``; ``mask`` as in the blocks."""
         first = index * self.per_stage
-        total: Tensor = self[first](x)
+        total: Tensor = self[first](x, mask)
         for other in range(first + 1, first + self.per_stage):
-            total = total + self[other](x)
+            total = total + self[other](x, mask)
         return total / self.per_stage
 
 

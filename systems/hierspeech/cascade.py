@@ -46,7 +46,10 @@ def style_of(ttv: TextToVec, synthesizer: Synthesizer, mel: torch.Tensor, denois
     Raises:
         ValueError: not two rows.
     """
-    return Style(ttv.blended_style(mel, denoise_ratio), blend(synthesizer.style(mel), denoise_ratio))
+    own = ttv.blended_style(mel, denoise_ratio)
+    if not denoise_ratio:  # the second row would count for nothing
+        return Style(own, synthesizer.style(mel[:1]))
+    return Style(own, blend(synthesizer.style(mel), denoise_ratio))
 
 
 @torch.no_grad()

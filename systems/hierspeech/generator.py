@@ -8,7 +8,7 @@ follow ``sh-lee-prml/HierSpeechpp: hierspeechpp_speechsynthesizer.py``.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from bench.nets.weight_norm import WNConv1d, WNConvTranspose1d
 from bench.systems.hierspeech.alias_free import Activation1d
-from bench.systems.hierspeech.amp_block import ACTIVATION_REACH, AmpBank, amp_reach
+from bench.systems.hierspeech.amp_block import ACTIVATION_REACH, AmpBank, amp_reach, masked
 from bench.systems.hierspeech.source import SOURCE_RATE, DBlock
 
 #: Samples of a frame at 16 kHz.
@@ -78,12 +78,22 @@ class IstftHead(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """See the class."""
+        return self._wave(self._spectrum(x)).unsqueeze(1)
+
+    def each(self, x: Tensor, lengths: Sequence[int]) -> list[Tensor]:
+        """The samples ``(80 n,)`` of each item's first n of ``lengths``; behind them ``x`` must be 0."""
+        spectra = self._spectrum(x)
+        return [self._wave(one[None, :, :count])[0] for one, count in zip(spectra, lengths, strict=True)]
+
+    def _spectrum(self, x: Tensor) -> Tensor:
         log, phase = self.conv(x).float().chunk(2, dim=1)  # (B, 161, 4 T) each
-        spectrum = torch.polar(log.clamp(max=self._GREATEST_LOG).exp(), phase)
-        wave: Tensor = torch.istft(
-            spectrum, self._N_FFT, self._HOP, window=self.window, center=True, length=self._HOP * x.shape[-1]
-        )
-        return wave.unsqueeze(1)
+        return torch.polar(log.clamp(max=self._GREATEST_LOG).exp(), phase)
+
+    def _wave(self, spectrum: Tensor) -> Tensor:
+        """``(B, 161, L)`` to ``(B, 80 L)``."""
+        length = self._HOP * spectrum.shape[-1]
+        wave: Tensor = torch.istft(spectrum, self._N_FFT, self._HOP, window=self.window, center=True, length=length)
+        return wave
 
 
 class Generator(nn.Module):
@@ -122,14 +132,32 @@ class Generator(nn.Module):
 
     def forward(self, z: Tensor, source: Tensor, g: Tensor) -> Tensor:
         """Samples of the latent ``z``, the ``source`` features and the style ``g`` ``(B, gin, 1)``; no mask."""
-        x = self.conv_pre(z) + self.downs(source) + self.cond(g)
+        x = self.conv_post(self._driven(z, source, g, None))
+        return torch.tanh(x) if self.config.head == "wave" else x
+
+    def each(self, z: Tensor, source: Tensor, g: Tensor, lengths: Sequence[int], mask: Tensor) -> list[Tensor]:
+        """The samples ``(320 n,)`` of every item of a padded batch, ``lengths`` in frames; equal up to rounding to what
+        :meth:`forward` makes of it alone. Not with alias-free activations.
+
+        ``z`` and ``source`` must be 0 outside of ``mask`` ``(B, 1, T)`` and its four-fold.
+        """
+        x = self._driven(z, source, g, mask)
+        if isinstance(self.conv_post, IstftHead):
+            return self.conv_post.each(x, [SOURCE_RATE * count for count in lengths])
+        waves = torch.tanh(self.conv_post(x))[:, 0]
+        return [wave[: HOP * count] for wave, count in zip(waves, lengths, strict=True)]
+
+    def _driven(self, z: Tensor, source: Tensor, g: Tensor, mask: Tensor | None) -> Tensor:
+        """What the last convolution reads, ``(B, C, rate of the last stage)``, 0 outside of ``mask``."""
+        x = masked(self.conv_pre(z) + self.downs(source, mask) + self.cond(g), mask)
         for index, up in enumerate(self.ups):
             x = up(x)
             if index == 0:
                 x = x + self.proj(source)
-            x = self.resblocks.stage(index, x)
-        x = self.conv_post(self.activation_post(x))
-        return torch.tanh(x) if self.config.head == "wave" else x
+            mask = None if mask is None else mask.repeat_interleave(self.config.upsample_rates[index], dim=2)
+            x = self.resblocks.stage(index, masked(x, mask), mask)
+        driven: Tensor = self.activation_post(x)
+        return driven
 
     def in_chunks(self, z: Tensor, source: Tensor, g: Tensor, frames: int = 200) -> Iterator[Tensor]:
         """The samples of :meth:`forward` in consecutive pieces ``(B, 1, 320 frames)``, in bounded memory.

@@ -3,7 +3,7 @@
 Between pieces the sound goes through zero: the one before falls, the one behind rises, each over
 :data:`FADE_S` along half a cosine. Nothing overlaps and nothing is cut away, so that feature k still belongs to the
 samples from 320 k on (at 16 kHz). The first beginning and the last end are left as they are: a text of one piece
-is what the official script makes of it. Memory beyond the result is that of one batch of pieces.
+is what the official script makes of it. Memory beyond the results is that of one batch of pieces.
 """
 
 from __future__ import annotations
@@ -16,18 +16,15 @@ import torch
 
 from bench.api import Failure
 from bench.errors import DataError
-from bench.systems.hierspeech.cascade import Said
-from bench.systems.hierspeech.pitch import clip_pitch
 from bench.systems.hierspeech.sentences import sentences
-from bench.systems.hierspeech.sequence import pad_items
 from bench.systems.hierspeech.symbols import PUNCTUATION
 from bench.systems.hierspeech.text import TextError, Tokens, tokens_of
+from bench.systems.hierspeech.together import say_all
 
 if TYPE_CHECKING:
-    from bench.systems.hierspeech.cascade import Style
-    from bench.systems.hierspeech.sequence import Noise
     from bench.systems.hierspeech.speechsr import SpeechSr
     from bench.systems.hierspeech.synthesizer import Synthesizer
+    from bench.systems.hierspeech.together import Script
     from bench.systems.hierspeech.ttv import TextToVec, TTVSettings
 
 FADE_S = 0.005
@@ -92,69 +89,47 @@ class Speech:
     rate: int
 
 
-@torch.no_grad()
-def say_many(
-    ttv: TextToVec,
-    synthesizer: Synthesizer,
-    tokens: Sequence[torch.Tensor],
-    style: Style,
-    noises: Sequence[Noise],
-    settings: TTVSettings,
-    noise_scale: float,
-) -> list[Said]:
-    """:func:`bench.systems.hierspeech.cascade.say` of several tokens (1, Tx_i), each with its own noise.
-
-    Every item is what it is alone, up to rounding; one alone exactly.
-
-    Raises:
-        DataError: the networks' weights give no durations.
-    """
-    counts = torch.tensor([item.shape[1] for item in tokens], device=tokens[0].device)
-    padded = pad_items([item[None] for item in tokens], int(counts.max()))[:, 0]  # (B, Tx)
-    made = ttv.infer(padded, counts, style.ttv, noises, settings)
-    pitch = clip_pitch(made.pitch)
-    frames: list[int] = made.lengths.tolist()
-    g = style.synthesizer.expand(len(tokens), -1, -1)
-    waves = synthesizer.speak(made.w2v, pitch, made.lengths, g, _side_by_side(noises, frames), noise_scale)
-    return [
-        Said(made.w2v[i : i + 1, :, :n], pitch[i : i + 1, :, : 4 * n], wave[None, None])
-        for i, (n, wave) in enumerate(zip(frames, waves, strict=True))
-    ]
-
-
-def _side_by_side(noises: Sequence[Noise], frames: Sequence[int]) -> Noise:
-    """Each item's noise in its own length, (1, C, n_i), as one padded draw (B, C, T)."""
-
-    def draw(shape: tuple[int, ...]) -> torch.Tensor:
-        return pad_items([noise((1, shape[1], n)) for noise, n in zip(noises, frames, strict=True)], shape[2])
-
-    return draw
-
-
-def speech_of(
+def speeches_of(
     ttv: TextToVec,
     synthesizer: Synthesizer,
     finer: SpeechSr | None,
-    pieces: Sequence[Sequence[int]],
-    style: Style,
-    noises: Sequence[Noise],
+    texts: Sequence[Sequence[Script]],
     manner: Manner,
-) -> Speech:
-    """All pieces (ids with blanks) spoken in their order; ``finer`` lifts 16 kHz to its own rate.
+) -> list[Speech]:
+    """Each text's pieces spoken in their order; ``finer`` lifts 16 kHz to its own rate.
+
+    Pieces of all texts are made together; what a text gets is what it gets alone, up to rounding
+    (:mod:`.together`).
 
     Raises:
         DataError: the networks' weights give no durations.
     """
-    features: list[torch.Tensor] = []
-    waves: list[torch.Tensor] = []
-    for begin in range(0, len(pieces), manner.batch):
-        part = slice(begin, begin + manner.batch)
-        tokens = [torch.tensor([list(ids)], device=style.ttv.device) for ids in pieces[part]]
-        for said in say_many(ttv, synthesizer, tokens, style, noises[part], manner.settings, manner.noise_scale):
-            features.append(said.w2v.cpu())
-            waves.append((said.wave if finer is None else finer.enhance(said.wave)).flatten().cpu())
     rate = 16000 if finer is None else finer.output_rate
-    return Speech(torch.cat(features, dim=2), joined(waves, round(FADE_S * rate)), rate)
+    every = [script for pieces in texts for script in pieces]
+    made: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
+    for place, said in say_all(ttv, synthesizer, every, manner.settings, manner.noise_scale, manner.batch):
+        wave = said.wave if finer is None else finer.enhance(said.wave)
+        made[place] = (said.w2v.cpu(), wave.flatten().cpu())
+    left = iter(range(len(every)))
+    speeches = []
+    for pieces in texts:
+        own = [made.pop(next(left)) for _ in pieces]
+        features = torch.cat([w2v for w2v, _ in own], dim=2)
+        speeches.append(Speech(features, joined([wave for _, wave in own], round(FADE_S * rate)), rate))
+    return speeches
+
+
+def shares(texts: Sequence[Sequence[Tokens] | Failure], most: int) -> list[slice]:
+    """Neighbouring texts in groups of at most ``most`` tokens in all, or one longer text; for bounded memory."""
+    found: list[slice] = []
+    begin = total = 0
+    for place, pieces in enumerate(texts):
+        count = 0 if isinstance(pieces, Failure) else sum(len(piece.tokens) for piece in pieces)
+        if place > begin and total + count > most:
+            found.append(slice(begin, place))
+            begin, total = place, 0
+        total += count
+    return [*found, slice(begin, len(texts))]
 
 
 def joined(waves: Sequence[torch.Tensor], fade: int) -> torch.Tensor:

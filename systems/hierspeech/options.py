@@ -50,7 +50,12 @@ class HierSpeechOptions(BaseModel):
     voice_seconds: float = Field(default=30.0, ge=1, le=120, description="so much of the reference counts")
     voice_repeats: int = Field(default=1, ge=1, le=10, description="how often a reference below 3 s is repeated")
     longest_sentence: int = Field(default=300, ge=20, le=2000, description="characters that are spoken in one piece")
-    sentence_batch: int = Field(default=4, ge=1, le=64, description="pieces of one text that are made at once")
+    sentence_batch: int = Field(
+        default=8,
+        ge=1,
+        le=64,
+        description="pieces of all texts that are made at once; 1: each alone, equal to the bit whatever comes with it",
+    )
     official_list_repr: bool = Field(default=False, description="quotes around the text, as the official script has")
 
     face: Literal["best"] | Annotated[int, Field(ge=0, le=99)] = 0

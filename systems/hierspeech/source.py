@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from bench.nets.weight_norm import WNConv1d, WNConvTranspose1d
 from bench.systems.hierspeech.alias_free import Activation1d
-from bench.systems.hierspeech.amp_block import AmpBank
+from bench.systems.hierspeech.amp_block import AmpBank, masked
 
 LRELU_SLOPE = 0.1
 #: The source runs at four times the rate of frames.
@@ -36,12 +36,12 @@ class DBlock(nn.Module):
             WNConv1d(width, hidden_size, 3, padding=2**i, dilation=2**i) for i, width in enumerate(widths)
         )
 
-    def forward(self, x: Tensor) -> Tensor:
-        """See the class; lengths of at least ``factor``."""
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        """See the class; lengths of at least ``factor``. ``mask`` ``(B, 1, L // factor)``: where ``x`` is not 0."""
         x = F.interpolate(x, size=x.shape[-1] // self.factor)  # a pointwise residual may follow the selection
         residual: Tensor = self.residual_dense(x)
         for conv in self.conv:
-            x = conv(F.leaky_relu(x, LRELU_SLOPE))
+            x = masked(conv(F.leaky_relu(x, LRELU_SLOPE)), mask)
         return x + residual
 
 
@@ -76,10 +76,14 @@ class SourceNetwork(nn.Module):
         self.activation_post = Activation1d(widths[-1], alias_free)
         self.conv_post = nn.Conv1d(widths[-1], 1, 7, padding=3, bias=False)
 
-    def forward(self, x: Tensor, g: Tensor) -> tuple[Tensor, Tensor]:
-        """Features and log(F0 + 1) of the latent ``x`` in the style ``g`` ``(B, gin, 1)``; no mask."""
-        x = self.conv_pre(x) + self.cond(g)
+    def forward(self, x: Tensor, g: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Features and log(F0 + 1) of the latent ``x`` in the style ``g`` ``(B, gin, 1)``.
+
+        ``mask`` ``(B, 1, T)``: where ``x`` is not 0; not with alias-free activations.
+        """
+        x = masked(self.conv_pre(x) + self.cond(g), mask)
         for index, up in enumerate(self.ups):
-            x = self.resblocks.stage(index, up(x))
+            mask = None if mask is None else mask.repeat_interleave(_UP_RATES[index], dim=2)
+            x = self.resblocks.stage(index, masked(up(x), mask), mask)
         features: Tensor = self.activation_post(x)
         return features, self.conv_post(features)

@@ -239,8 +239,11 @@ class Synthesizer(nn.Module):
             noise: asked once, for ``(B, inter, T)``.
             noise_scale: spread of the drawn latent.
         """
-        z = self._latents(features, f0, lengths, g, noise, noise_scale)
-        waves = (self.decode(z[i : i + 1, :, :n], g[i : i + 1])[0] for i, n in enumerate(lengths.tolist()))
+        z, mask = self._latents(features, f0, lengths, g, noise, noise_scale)
+        counts: list[int] = lengths.tolist()
+        if len(counts) > 1 and not self.config.alias_free:
+            return self.dec.each(z, self.sn(z, g, mask)[0], g, counts, mask)
+        waves = (self.decode(z[i : i + 1, :, :n], g[i : i + 1])[0] for i, n in enumerate(counts))
         return [wave.flatten() for wave in waves]
 
     @torch.no_grad()
@@ -264,10 +267,11 @@ class Synthesizer(nn.Module):
 
     def _latents(
         self, features: Tensor, f0: Tensor, lengths: Tensor, g: Tensor, noise: Noise, noise_scale: float
-    ) -> Tensor:
+    ) -> tuple[Tensor, Tensor]:
+        """The latents, and the mask ``(B, 1, T)`` outside of which they are 0."""
         mask = sequence_mask(lengths, features.shape[-1])
         voiced = f0 * mask.repeat_interleave(SOURCE_RATE, dim=-1)
-        return self.latent(features, voiced, mask, g, noise, noise_scale, isolate=True)
+        return self.latent(features, voiced, mask, g, noise, noise_scale, isolate=True), mask
 
 
 def blend(rows: Tensor, ratio: float) -> Tensor:

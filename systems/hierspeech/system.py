@@ -4,13 +4,15 @@ Lee et al., "HierSpeech++", 2023 (arXiv 2311.12454), as ``sh-lee-prml/HierSpeech
 the one of the shared-latent paper (seed 003), for which no official weights exist. ``tts``: text to text-to-vec
 to synthesizer. ``t2av``: text-to-vec's features drive the face too. ``a2v``: features of the real audio drive it.
 
-What a request gets does not depend on the others of its batch: the pieces of one text are made together, texts are not.
-What is shared is kept: voices, detected faces, identities, and one call of espeak for all texts.
+What a request gets does not depend on the others of its batch but for rounding (:mod:`.together`; with
+``sentence_batch=1`` not even so). What is shared is kept: voices, detected faces, identities, and one call of espeak
+for all texts.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from bench.api import FPS, Audio, Failure, Output, Request, System, Task, Tier, Unscorable, WeightFile
@@ -34,9 +36,39 @@ if TYPE_CHECKING:
     from bench.systems.hierspeech.parts import Networks, Sizes
     from bench.systems.hierspeech.streaming import Chunk
     from bench.systems.hierspeech.text import Tokens
+    from bench.systems.hierspeech.together import Script
     from bench.systems.hierspeech.voices import Voice, Voices
 
 _SAMPLES_PER_FRAME = RATE // FPS
+#: Tokens, with blanks, of the texts whose speech is kept at once: some minutes of it. One text may be longer.
+_TOKENS_KEPT = 8192
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """A request with the pieces of its text and its voice."""
+
+    request: Request
+    pieces: Sequence[Tokens]
+    voice: Voice
+
+    def scripts(self, device: torch.device) -> list[Script]:
+        """The pieces for the networks on ``device``, each with its noise from the beginning."""
+        import torch
+
+        from bench.systems.hierspeech.sequence import generator_noise
+        from bench.systems.hierspeech.together import Script
+
+        seeds = self.request.generator().integers(0, 2**63 - 1, len(self.pieces))
+        noises = (generator_noise(torch.Generator().manual_seed(int(seed)), device) for seed in seeds)
+        return [
+            Script(torch.tensor([list(piece.tokens)], device=device), self.voice.style, noise)
+            for piece, noise in zip(self.pieces, noises, strict=True)
+        ]
+
+
+def _failure(error: Unscorable | DataError) -> Failure:
+    return Failure(error.kind, error.detail) if isinstance(error, Unscorable) else Failure("model_error", error.message)
 
 
 class HierSpeech(System):
@@ -149,19 +181,19 @@ class HierSpeech(System):
 
     def generate(self, requests: Sequence[Request]) -> Sequence[Output | Failure]:
         """Speech, or a speaking face, or both, per request."""
-        from bench.systems.hierspeech.long_text import pieces_of
+        from bench.systems.hierspeech.long_text import pieces_of, shares
 
         options = self._options
         texts = [request.text if request.task in SPEAKS else None for request in requests]
         pieces = pieces_of(texts, options.longest_sentence, official_list_repr=options.official_list_repr)
         results: list[Output | Failure] = []
-        for request, spoken in zip(requests, pieces, strict=True):
-            try:
-                results.append(self._answer(request, spoken))
-            except Unscorable as error:
-                results.append(Failure(error.kind, error.detail))
-            except DataError as error:
-                results.append(Failure("model_error", error.message))
+        for share in shares(pieces, _TOKENS_KEPT):
+            asked = [self._asked(*one) for one in zip(requests[share], pieces[share], strict=True)]
+            spoken = iter(self._speeches([one for one in asked if isinstance(one, _Asked)]))
+            for request, one in zip(requests[share], asked, strict=True):
+                made = next(spoken) if isinstance(one, _Asked) else one
+                voice = one.voice if isinstance(one, _Asked) else None
+                results.append(made if isinstance(made, Failure) else self._tried(request, made, voice))
         return results
 
     def stream(self, request: Request, gain: float = 1.0) -> Iterator[Chunk]:
@@ -179,22 +211,35 @@ class HierSpeech(System):
         face = self._face(networks) if request.task == "t2av" else None
         return stream(request, networks, self._known_voices, options, face, gain)
 
-    def _answer(self, request: Request, pieces: list[Tokens] | Failure) -> Output:
+    def _asked(self, request: Request, pieces: list[Tokens] | Failure) -> _Asked | Failure | None:
+        """What a request wants spoken; ``None``: nothing."""
+        if request.task not in SPEAKS:
+            return None
+        if isinstance(pieces, Failure):
+            return pieces
+        if request.task == "t2av" and request.identity is None:
+            return Failure("missing_reference", "no video to redraw")
+        try:
+            return _Asked(request, pieces, self._voice(request))
+        except (Unscorable, DataError) as error:
+            return _failure(error)
+
+    def _tried(self, request: Request, spoken: Speech | None, voice: Voice | None) -> Output | Failure:
+        try:
+            return self._answer(request, spoken, voice)
+        except (Unscorable, DataError) as error:
+            return _failure(error)
+
+    def _answer(self, request: Request, spoken: Speech | None, voice: Voice | None) -> Output:
         if request.task not in requirements.TASKS:
             raise Unscorable("model_error", f"hierspeech does not do {request.task}")
         networks = self._loaded()
-        if request.task == "a2v":
+        if spoken is None or voice is None:
             features, count = self._heard(networks, request)
             return Output(video=self._shown(networks, features, count, request))
-        if isinstance(pieces, Failure):
-            raise Unscorable(pieces.kind, pieces.detail)
-        if request.task == "t2av" and request.identity is None:
-            raise Unscorable("missing_reference", "no video to redraw")
-        voice = self._voice(request)
-        speech = self._speech(networks, request, pieces, voice)
         if request.task == "tts":
-            return Output(audio=self._levelled(speech.wave, speech.rate, voice))
-        return self._both(networks, request, speech, voice)
+            return Output(audio=self._levelled(spoken.wave, spoken.rate, voice))
+        return self._both(networks, request, spoken, voice)
 
     def _loaded(self) -> Networks:
         if self._networks is None:
@@ -218,24 +263,31 @@ class HierSpeech(System):
         if options.denoise_ratio > 0:
             networks.denoiser.eval()
 
-    def _speech(self, networks: Networks, request: Request, pieces: Sequence[Tokens], voice: Voice) -> Speech:
-        """Each piece of the text has a generator of its own, seeded in turn by the request's."""
+    def _speeches(self, asked: Sequence[_Asked]) -> list[Speech | Failure]:
+        """All together; where that fails each alone, to see whose fault it was."""
+        try:
+            return [*self._spoken(asked)]
+        except DataError as error:
+            if len(asked) == 1:
+                return [_failure(error)]
+            return [found for one in asked for found in self._speeches([one])]
+
+    def _spoken(self, asked: Sequence[_Asked]) -> list[Speech]:
+        """Each piece of a text has a generator of its own, seeded in turn by the request's."""
         import torch
 
-        from bench.systems.hierspeech.long_text import Manner, speech_of
-        from bench.systems.hierspeech.sequence import generator_noise
+        from bench.systems.hierspeech.long_text import Manner, speeches_of
         from bench.systems.hierspeech.ttv import TTVSettings
 
-        o = self._options
+        if not asked:
+            return []
+        networks, o = self._loaded(), self._options
         settings = TTVSettings(o.noise_scale_ttv, o.noise_scale_w, o.length_scale, self._needs.max_token_frames)
-        seeds = request.generator().integers(0, 2**63 - 1, len(pieces))
-        noises = [generator_noise(torch.Generator().manual_seed(int(seed)), networks.device) for seed in seeds]
         finer = networks.finer(o.output_rate) if o.output_rate != RATE else None
-        ids = [piece.tokens for piece in pieces]
         manner = Manner(settings, o.noise_scale, o.sentence_batch)
         ttv, synthesizer = networks.ttv, networks.synthesizer  # built with ordinary tensors, before what follows
         with torch.inference_mode():
-            return speech_of(ttv, synthesizer, finer, ids, voice.style, noises, manner)
+            return speeches_of(ttv, synthesizer, finer, [one.scripts(networks.device) for one in asked], manner)
 
     def _levelled(self, wave: torch.Tensor, rate: int, voice: Voice) -> Audio:
         """The official levels: 16-bit steps, so that what is written is what the script writes."""

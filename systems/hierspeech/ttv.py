@@ -87,6 +87,25 @@ class TTVSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class Timing:
+    """Texts before they become frames; all are 0 behind an item's tokens.
+
+    ``m`` and ``logs`` ``(B, inter, Tx)``: the Gaussian of each token's latent; ``exact`` ``(B, Tx)``: how many frames a
+    token would last, and ``durations`` ``(B, Tx)``, how many it does, a whole number.
+    """
+
+    m: Tensor
+    logs: Tensor
+    exact: Tensor
+    durations: Tensor
+
+    @property
+    def lengths(self) -> Tensor:
+        """Frames per item ``(B,)``, at least one."""
+        return self.durations.sum(1).clamp(min=1)
+
+
+@dataclass(frozen=True, slots=True)
 class Utterances:
     """What text-to-vec makes of a batch; behind an item's length everything is 0.
 
@@ -241,6 +260,12 @@ class TextToVec(nn.Module):
             DataError: the network predicts durations that are no numbers.
         """
         settings = settings or TTVSettings()
+        return self.features(self.timing(tokens, token_lengths, g, noises, settings), g, noises, settings)
+
+    def timing(
+        self, tokens: Tensor, token_lengths: Tensor, g: Tensor, noises: Sequence[Noise], settings: TTVSettings
+    ) -> Timing:
+        """The first half of :meth:`infer`: how long each token lasts."""
         with torch.no_grad():
             g = g.expand(tokens.shape[0], -1, -1)
             mask = sequence_mask(token_lengths, tokens.shape[1])
@@ -248,14 +273,20 @@ class TextToVec(nn.Module):
             shapes = [(1, 2, count) for count in token_lengths.tolist()]
             noise_w = pad_items(_draw(noises, shapes), tokens.shape[1])
             log_w = self.dp.sample(x, mask, g, noise_w * settings.noise_scale_w)
-            durations = _whole_frames(log_w, mask, settings)
-            lengths = durations.sum(1).clamp(min=1)
+            exact = (log_w.exp() * mask * settings.length_scale)[:, 0]
+            return Timing(m_p, logs_p, exact, _whole_frames(exact, settings))
+
+    def features(self, timing: Timing, g: Tensor, noises: Sequence[Noise], settings: TTVSettings) -> Utterances:
+        """The second half of :meth:`infer`: the frames of tokens whose durations are known."""
+        with torch.no_grad():
+            durations, lengths = timing.durations, timing.lengths
+            g = g.expand(len(lengths), -1, -1)
             size = int(lengths.max())
             index, spoken = token_of_frame(durations, size)
-            shapes = [(1, m_p.shape[1], count) for count in lengths.tolist()]
+            shapes = [(1, timing.m.shape[1], count) for count in lengths.tolist()]
             noise_z = pad_items(_draw(noises, shapes), size)
-            spread = stretch(logs_p, index, spoken).exp() * settings.noise_scale
-            z_p = stretch(m_p, index, spoken) + noise_z * spread
+            spread = stretch(timing.logs, index, spoken).exp() * settings.noise_scale
+            z_p = stretch(timing.m, index, spoken) + noise_z * spread
             frames = sequence_mask(lengths, size)
             z = self.flow(z_p, frames, g, reverse=True, isolate=True)
             w2v = self.w2v_decoder(z, frames, g)
@@ -339,9 +370,9 @@ def _draw(noises: Sequence[Noise], shapes: Sequence[tuple[int, ...]]) -> list[Te
     return [noise(shape) for noise, shape in zip(noises, shapes, strict=True)]
 
 
-def _whole_frames(log_w: Tensor, mask: Tensor, settings: TTVSettings) -> Tensor:
-    """Durations ``(B, Tx)`` in whole frames, rounded up, from their logarithms ``(B, 1, Tx)``."""
-    frames = (log_w.exp() * mask * settings.length_scale).ceil()[:, 0]
+def _whole_frames(exact: Tensor, settings: TTVSettings) -> Tensor:
+    """Durations ``(B, Tx)`` in whole frames, rounded up."""
+    frames = exact.ceil()
     if settings.max_token_frames is not None:
         frames = frames.clamp(max=settings.max_token_frames)
     if not bool(frames.isfinite().all()):

@@ -1,7 +1,8 @@
 """Text to speech and redrawn faces against a plain loop as in the official scripts (``reference_way/``), equal outputs.
 
 The texts, voices and videos of demo clips; loading is not timed. The plain loop does everything for every clip and run;
-ours keeps voices, faces and identities, asks espeak once per batch, and has folded networks. Two kinds of rows:
+ours keeps voices, faces and identities, asks espeak once per batch, speaks its texts together, and has folded networks.
+Two kinds of rows:
 
 - ``CPU, one thread``: processor time, each way in a process of one thread; the row for a machine that others use too.
 - ``wall``: what a user waits. The plain loop as the scripts are started: one process with torch's default number of

@@ -30,6 +30,6 @@ def test_the_speech_of_both_tasks_is_one(tmp_path: Path) -> None:
     assert 0 <= len(alone) - len(both) <= 320, "an odd feature has no frame"
     same = len(both) - 2 * 320  # before the end is faded out
     assert same > 3200
-    assert np.array_equal(alone[:same], both[:same])
+    assert np.abs(alone[:same] - both[:same]).max() * 32768 <= 2, "they are made in one batch: rounding"
     other = samples(made.generate([tts(reference, text, seed=8)])[0])
     assert len(other) != len(alone) or not np.array_equal(other, alone)
