@@ -43,10 +43,10 @@ class LogMelConfig:
     momentum: float = 0.99
 
     def __post_init__(self) -> None:
-        if self.win_length % (2 * self.hop_length) or self.win_length > self.n_fft:
+        if self.win_length % 2 or not self.hop_length <= self.win_length // 2 <= self.n_fft // 2:
             raise UsageError(
                 f"window {self.win_length}, hop {self.hop_length}, {self.n_fft} points do not go together",
-                "the window must be an even number of hops, and no longer than the transform.",
+                "the window must be even, at least two hops long, and no longer than the transform.",
             )
 
     @property
@@ -138,7 +138,7 @@ class _Synthesis:
     """The waveform ``(hop * (T - 1),)`` whose spectra are nearest to given ones ``(T, bins)``: overlap and add."""
 
     def __init__(self, frames: int, config: LogMelConfig, device: torch.device) -> None:
-        self._hop, self._parts = config.hop_length, config.win_length // config.hop_length
+        self._hop, self._parts = config.hop_length, -(-config.win_length // config.hop_length)
         self._n_fft, self._length = config.n_fft, config.win_length
         window = _window(config).to(device)
         weight = self._added((window**2).expand(frames, -1))
@@ -154,8 +154,9 @@ class _Synthesis:
         frames, parts = len(pieces), self._parts
         total = pieces.new_zeros(frames + parts - 1, self._hop)
         for part, columns in enumerate(torch.split(pieces, self._hop, dim=1)):
-            total[part : part + frames] += columns
-        return total[parts // 2 : parts // 2 + frames - 1].flatten()
+            total[part : part + frames, : columns.shape[1]] += columns
+        first = self._length // 2
+        return total.flatten()[first : first + self._hop * (frames - 1)]
 
 
 @lru_cache(maxsize=4)
