@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 OUT    ?= demo-results
 # clips per table of the demo: enough for intervals, little enough for ten minutes on two cores
 LIMIT  ?= 18
-SYSTEMS := ground-truth,anchor,shuffled,espeak,still-face,hierspeech,wav2lip,talker
+SYSTEMS := ground-truth,anchor,shuffled,espeak,still-face,hierspeech,wav2lip,talker,hicodit
 # canonical metrics with weights by rule: a store of its own, whose numbers are regression and no quality.
 # One task has both streams; face tracks need the clips of more than 100 frames.
 SEEDED  := $(OUT)/seeded-weights-store
@@ -87,6 +87,8 @@ embedded: env
 	  systems/hierspeech/embedded/face_stage1_discriminator.safetensors
 	$(call ship,hierspeech,2,face,face,300 --limit 160)
 	$(call ship,hierspeech,2,face,face_no_sync,300 --limit 160 --set sync=none)
+	$(call ship,hicodit,codec,codec,codec,48)
+	$(call ship,hicodit,dit,hicodit,hicodit,3700 --set schedule=3700)
 	$(ALONE) data make demo --size 960
 	$(call ship,talker,vae,vae,vae,1000)
 	$(call ship,talker,motion-encoder,encoder,motion_encoder,1000 --limit 216)

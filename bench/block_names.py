@@ -9,6 +9,7 @@ from bench import protocols, registry
 from bench.blocks import (
     DEFAULT,
     Fault,
+    Place,
     Printed,
     Row,
     TableBlock,
@@ -54,8 +55,7 @@ def faults(block: TableBlock, shared: Mapping[str, Any]) -> Iterator[Fault]:
     for index, row in enumerate(block.systems):
         yield from _row(block, row, index, shared)
     yield from _metrics(block)
-    if block.published is not None:
-        yield from _published(block, block.published)
+    yield from _published(block)
 
 
 def _row(block: TableBlock, row: Row, index: int, shared: Mapping[str, Any]) -> Iterator[Fault]:
@@ -140,7 +140,22 @@ def _metrics(block: TableBlock) -> Iterator[Fault]:
                 yield Fault(place, f"{error.message}. {error.hint}")
 
 
-def _published(block: TableBlock, asked: Printed) -> Iterator[Fault]:
+def _published(block: TableBlock) -> Iterator[Fault]:
+    names: set[str] = set()
+    try:
+        for number, asked in enumerate(block.published):
+            names |= _printed_systems(asked, ("published", number))
+    except Fault as fault:
+        yield fault
+        return
+    for index, row in enumerate(block.systems):
+        if row.printed is not None and block.published and row.printed not in names:
+            hint = did_you_mean(row.printed, names)
+            yield Fault(("systems", index, "printed"), f"the paper has no row {row.printed!r} there. {hint}")
+
+
+def _printed_systems(asked: Printed, place: Place) -> set[str]:
+    """The systems of a paper's table. Raises ``Fault`` where there is no such table."""
     from bench.results import published
 
     rows = published.load()
@@ -149,11 +164,6 @@ def _published(block: TableBlock, asked: Printed) -> Iterator[Fault]:
             continue
         known = {published.field_of(row, field) for row in rows}
         if value not in known:
-            yield Fault(("published", field), f"{field} {value!r} is unknown. {did_you_mean(value, known)}")
-            return
+            raise Fault((*place, field), f"{field} {value!r} is unknown. {did_you_mean(value, known)}")
         rows = tuple(row for row in rows if published.field_of(row, field) == value)
-    names = {row.system for row in rows}
-    for index, row in enumerate(block.systems):
-        if row.printed is not None and row.printed not in names:
-            hint = did_you_mean(row.printed, names)
-            yield Fault(("systems", index, "printed"), f"the paper has no row {row.printed!r} there. {hint}")
+    return {row.system for row in rows}

@@ -9,7 +9,7 @@ from bench import planning, protocols
 from bench.block_names import settings_of
 from bench.blocks import Row, TableBlock, Tables
 from bench.config import Effective
-from bench.errors import NotHereError, UsageError
+from bench.errors import NoDataError, NotHereError, UsageError
 from bench.generate import Tally
 from bench.plan import RunPlan
 from bench.planning import Work
@@ -30,7 +30,11 @@ class PlannedRow:
 
 @dataclass(frozen=True)
 class PlannedBlock:
-    """A block on one data set. ``absent`` and ``blind``: rows and metrics that it goes without, with the reasons."""
+    """A block on one data set.
+
+    ``absent`` and ``blind``: rows and metrics that it goes without, with the reasons. ``no_data``: why it has no rows
+    at all, where the data set is not here.
+    """
 
     block: TableBlock
     dataset: str
@@ -38,6 +42,7 @@ class PlannedBlock:
     chosen: Selection
     absent: Mapping[str, str] = field(default_factory=dict)
     blind: Mapping[str, str] = field(default_factory=dict)
+    no_data: str = ""
 
 
 @dataclass
@@ -51,7 +56,8 @@ class BlockWork:
         """What blocks go without: a line for each row or metric, with its reason."""
         found: dict[tuple[str, str], list[str]] = {}
         for block in self.blocks:
-            for left_out in (*block.absent.items(), *block.blind.items()):
+            data = {block.dataset: block.no_data} if block.no_data else {}
+            for left_out in (*data.items(), *block.absent.items(), *block.blind.items()):
                 found.setdefault(left_out, []).append(block.block.name)
         return [f"{name} is left out of {', '.join(dict.fromkeys(of))}: {why}" for (name, why), of in found.items()]
 
@@ -159,11 +165,14 @@ class Blocks:
         chosen, blind = self._metrics[block.name, dataset]
         absent: dict[str, str] = {}
         rows: list[PlannedRow] = []
+        no_data = ""
         for number, row in enumerate(block.systems):
             try:
                 made = planning.plan(self.row_settings(index, number, dataset), store, progress, self._listed)
             except UsageError as error:
-                if isinstance(error, NotHereError) and block.may_be_absent(row):
+                if isinstance(error, NoDataError) and block.optional:
+                    no_data = f"{error.message}; {error.hint}"
+                elif isinstance(error, NotHereError) and block.may_be_absent(row):
                     absent[row.label] = _one_line(error.message, f"{row.system}: ")
                 else:
                     refused.add(f"{block.name}: {row.label}", error)
@@ -176,7 +185,7 @@ class Blocks:
             unsuited = [pid for pid in chosen.entries if pid not in able.entries]
             blind = {**blind, **{pid: line.partition(": ")[2] for pid, line in zip(unsuited, lines, strict=True)}}
             chosen = able
-        return PlannedBlock(block, dataset, rows, chosen, absent, blind)
+        return PlannedBlock(block, dataset, rows, chosen, absent, blind, no_data)
 
 
 class _Refused:
@@ -205,11 +214,9 @@ class _Refused:
 
 
 def _one_line(message: str, prefix: str) -> str:
-    """The first reason of a refusal (below its heading), and how many more there are."""
+    """The reasons of a refusal (below its heading)."""
     lines = [line.strip() for line in message.splitlines()]
-    reasons = lines[1:] or lines
-    more = f" (and {len(reasons) - 1} more)" if len(reasons) > 1 else ""
-    return reasons[0].removeprefix(prefix) + more
+    return "; ".join(line.removeprefix(prefix) for line in lines[1:] or lines)
 
 
 def _join(into: Work, other: Work) -> None:

@@ -44,11 +44,19 @@ def _table(value: Any) -> Any:
     return f"Table {value}" if isinstance(value, int) else value
 
 
+def _tables(value: Any) -> Any:
+    """A single table stands for a list of one."""
+    return [] if value is None else [value] if isinstance(value, dict) else value
+
+
 _Names = Annotated[list[str], BeforeValidator(_listed), Field(min_length=1)]
 
 
 class Printed(BaseModel):
-    """Which rows of which paper stand beside a block; without ``setting`` all of the table."""
+    """A table of a paper that stands beside a block; without ``setting`` all of it.
+
+    Beside a block on a data set that the block's tables have rows of, those rows alone are shown.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -79,7 +87,8 @@ class Row(BaseModel):
 
 
 class TableBlock(BaseModel):
-    """One block. ``optional``: systems that cannot run here are left out with a line, in place of an error."""
+    """One block. ``optional``: systems that cannot run here, and data sets that are not here, are left out with a line
+    in place of an error."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -93,7 +102,7 @@ class TableBlock(BaseModel):
     reference: str | None = None
     set: dict[str, Any] = Field(default_factory=dict)
     metrics: Annotated[dict[str, _Names] | list[str], BeforeValidator(_listed)] = Field(default_factory=list)
-    published: Printed | None = None
+    published: Annotated[list[Printed], BeforeValidator(_tables)] = Field(default_factory=list)
     optional: bool = False
 
     def condition(self, row: Row) -> tuple[Task, str, str, str | None]:

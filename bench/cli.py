@@ -12,7 +12,7 @@ import sys
 
 import typer
 
-from bench.commands import data, look, run, tables, train
+from bench.commands import data, look, run, slots, tables, train
 from bench.commands.options import Output, set_output
 from bench.errors import BenchError
 
@@ -27,6 +27,7 @@ app = typer.Typer(
 )
 run.register(app)
 tables.register(app)
+slots.register(app)
 look.register(app)
 data.register(app)
 train.register(app)

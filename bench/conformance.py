@@ -44,6 +44,7 @@ if TYPE_CHECKING:
 
 #: Component -> the module whose ``ADAPTERS`` table serves its operations.
 COMPONENTS: dict[str, str] = {
+    "hicodit": "bench.systems.hicodit.adapters",
     "hierspeech": "bench.systems.hierspeech.adapters",
     "metrics": "bench.metrics.adapters",
     "talker": "bench.systems.talker.adapters",

@@ -41,6 +41,10 @@ class NotHereError(UsageError):
     setting (exit code 2)."""
 
 
+class NoDataError(NotHereError):
+    """A data set whose files are not where they are looked for (exit code 2)."""
+
+
 class ConflictError(BenchError):
     """Two different results for one key (exit code 3)."""
 

@@ -21,7 +21,7 @@ import torch
 from torch import nn
 
 from bench.errors import BenchError, UsageError
-from bench.train_files import CurveLog, read_checkpoint, write_checkpoint, write_weights
+from bench.train_files import CurveLog, Sound, read_checkpoint, write_checkpoint, write_weights
 
 if TYPE_CHECKING:
     from bench.progress import Progress
@@ -78,6 +78,11 @@ class Stage(ABC):
 
     def begin(self, step: int) -> None:
         """Called before each step: learning rates by step, warm-ups."""
+
+    def sounds(self, step: int) -> Mapping[str, Sound]:
+        """What TensorBoard is to play after ``step`` steps; nothing after most. Asked in the first process, and only
+        where TensorBoard is installed: the training's numbers must not depend on it."""
+        return {}
 
     def finish(self) -> None:
         """Called in the first process before weights are written, networks in evaluation mode; the checkpoint has been
@@ -214,6 +219,7 @@ class _Loop:
                     step += 1
                     if log is not None:
                         log.add(step, logged)
+                        log.play(step, self._stage.sounds)
                     bar.advance()
                     if step % self._settings.every == 0 and step < steps:
                         self._save(step)

@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
 from bench.errors import DataError
 
 CURVE = "curve.jsonl"
+
+
+class Sound(NamedTuple):
+    """Mono ``samples`` (N,) in [-1, 1] at ``rate`` Hz."""
+
+    samples: torch.Tensor
+    rate: int
 
 
 def write_checkpoint(path: Path, content: Mapping[str, Any]) -> None:
@@ -63,6 +70,12 @@ class CurveLog:
         if self._board is not None:
             for name, value in values.items():
                 self._board.add_scalar(name, value, step)
+
+    def play(self, step: int, sounds: Callable[[int], Mapping[str, Sound]]) -> None:
+        """What ``sounds`` has for the step, to be listened to in TensorBoard; it is not asked where that is absent."""
+        if self._board is not None:
+            for name, sound in sounds(step).items():
+                self._board.add_audio(name, sound.samples.float().cpu()[None], step, sound.rate)
 
     def close(self) -> None:
         """Close both files."""

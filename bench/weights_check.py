@@ -62,7 +62,8 @@ class Manifest:
     """The tensors of an official file, and under which keys of the file they may lie.
 
     ``ignored_in_file``: names that a file may have besides. ``own_prefixes``: names of other beginnings are ignored
-    too (what only training needs). ``tied``: pairs of names of one tensor, of which a file may have either.
+    too (what only training needs). ``nested``: a beginning under which larger files have all of these names; where a
+    file has it, only what is under it counts. ``tied``: pairs of names of one tensor, of which a file may have either.
     ``any_float``: official files differ in the width of their numbers. ``objects_beside``: they hold objects of other
     packages too, which are not read.
     """
@@ -75,9 +76,13 @@ class Manifest:
     tied: tuple[tuple[str, str], ...] = ()
     any_float: bool = False
     objects_beside: bool = False
+    nested: str = ""
 
     def taken(self, found: Mapping[str, _Value]) -> dict[str, _Value]:
         """What of a file counts: without ignored names, and with both names of tied tensors."""
+        if self.nested and any(name.startswith(self.nested) for name in found):
+            inner = {name: value for name, value in found.items() if name.startswith(self.nested)}
+            found = {name.removeprefix(self.nested): value for name, value in inner.items()}
         kept = {
             name: value
             for name, value in found.items()
@@ -125,6 +130,7 @@ def _manifest(name: str) -> Manifest:
         tuple((one, other) for one, other in told.get("tied", ())),
         bool(told.get("any_float", False)),
         bool(told.get("objects_beside", False)),
+        str(told.get("nested", "")),
     )
 
 

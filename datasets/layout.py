@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from bench.api import CheckReport, Clip, DataError, Dataset, Issue, Progress, UsageError, did_you_mean
+from bench.errors import NoDataError
 
 if TYPE_CHECKING:
     from bench.datasets.manifest import ClipRow, Manifest
@@ -128,13 +129,14 @@ class TreeDataset(Dataset):
         """Where the root may be: the given folder, and the folder of the data set's name in it.
 
         Raises:
-            UsageError: no root was given, or it does not exist.
+            NoDataError: no root was given, or it does not exist.
+            UsageError: it is a file.
         """
         hint = f"give {self.name}'s folder or its parent with --data-root, or set BENCH_DATA. Expected: {self.layout}"
         if self.root is None:
-            raise UsageError(f"no data root for {self.name!r}", hint)
+            raise NoDataError(f"no data root for {self.name!r}", hint)
         if not self.root.exists():
-            raise UsageError(f"the data root {self.root} of {self.name!r} does not exist", hint)
+            raise NoDataError(f"the data root {self.root} of {self.name!r} does not exist", hint)
         if not self.root.is_dir() and not self.is_manifest(self.root):
             raise UsageError(f"the data root {self.root} of {self.name!r} is a file", hint)
         return [self.root / self.name, self.root]

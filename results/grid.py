@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from bench.results.published import Block, PublishedRow, Spread
+from bench.results.published import VERDICTS, Block, PublishedRow, Spread
 from bench.results.table import (
     ARROWS,
     DASH,
@@ -23,7 +23,7 @@ from bench.results.table import (
 )
 
 #: Printed metrics that are shown per cent, as measured rates are.
-PERCENT = frozenset({"WER", "CER", "WER-lipread", "EmoAcc", "SECS", "Win-rate"})
+PERCENT = frozenset({"WER", "CER", "WER-lipread", "EmoAcc", "SECS", *VERDICTS})
 
 
 class GridCell(NamedTuple):
@@ -121,7 +121,7 @@ def published_grid(block: Block) -> PublishedGrid:
     metrics = [metric for metric, _ in Counter(row.metric for row in block.rows).most_common()]
     places = dict.fromkeys((row.system, row.place) for row in block.rows)
     values = {(row.system, row.place, row.metric): _printed(row) for row in block.rows}
-    direction = {row.metric: ARROWS[row.direction] for row in block.rows}
+    direction = {row.metric: ARROWS.get(row.direction, "") for row in block.rows}
     ordered = places if block.title else sorted(places, key=lambda found: (found[0] != "Ground Truth", *found))
     rows = [
         (
@@ -130,7 +130,7 @@ def published_grid(block: Block) -> PublishedGrid:
         )
         for system, place in ordered
     ]
-    headings = [f"{metric}{' %' if metric in PERCENT else ''} {direction[metric]}" for metric in metrics]
+    headings = [f"{metric}{' %' if metric in PERCENT else ''} {direction[metric]}".rstrip() for metric in metrics]
     return PublishedGrid(
         block.title or f"PUBLISHED, not measured here: {block.dataset}, {block.task}",
         headings,

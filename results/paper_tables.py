@@ -19,27 +19,44 @@ def build(
 ) -> Table:
     """One section per block and data set, in the order of the file; ``with_papers``: with their rows.
 
-    A block that has no row is named below the tables. ``done`` is called after each block.
+    A block that has no row, of ours or of a paper, is named below the tables. ``done`` is called after each block.
     """
-    sections = []
+    sections: list[Section] = []
+    empty: list[str] = []
     for block in blocks:
+        beside = _beside(block, blocks) if with_papers else []
         if block.rows:
-            sections.append(_section(store, block, with_papers))
+            sections.append(replace(_section(store, block), beside=beside))
+        elif beside:
+            sections.append(replace(_bare(block), beside=beside))
+        else:
+            left_out = block.no_data or f"{', '.join(block.absent)} left out"
+            empty.append(f"{_title(block)}: no row: {left_out}")
         done()
-    empty = [f"{b.block.title}: no row: {', '.join(b.absent)} left out" for b in blocks if not b.rows]
     return Table(sections, empty)
 
 
-def _section(store: Store, block: PlannedBlock, with_papers: bool) -> Section:
+def _title(block: PlannedBlock, split: str = "") -> str:
+    return f"{block.block.title} · {block.dataset}{'/' if split else ''}{split}"
+
+
+def _bare(block: PlannedBlock) -> Section:
+    """A block without a row of ours, and why."""
+    task, pairing, audio, reference = block.block.condition(block.block.systems[0])
+    group = Group(block.dataset, "", task, pairing, audio, reference or "")
+    reasons = [block.no_data] if block.no_data else [f"{name}: {why}" for name, why in block.absent.items()]
+    return Section(group, [], [], [f"Nothing measured here. {one}" for one in reasons], title=_title(block))
+
+
+def _section(store: Store, block: PlannedBlock) -> Section:
     runs = [
         Named(store.run(one.plan.record.id), one.row.label, {item.clip.id for item in one.plan.items})
         for one in block.rows
     ]
     group = _group([named.run for named in runs])
-    title = f"{block.block.title} · {group.dataset}/{group.split}"
+    title = _title(block, group.split)
     notes = [*_conditions(block.rows), *([block.block.note] if block.block.note else []), *_without(block)]
-    made = build_section(store, group, runs, block.chosen, title, notes)
-    return replace(made, beside=[_printed(block)] if with_papers and block.block.published else [])
+    return build_section(store, group, runs, block.chosen, title, notes)
 
 
 def _group(runs: Sequence[RunRecord]) -> Group:
@@ -68,17 +85,36 @@ def _without(block: PlannedBlock) -> list[str]:
     return found
 
 
-def _printed(block: PlannedBlock) -> Block:
-    """The paper's rows, with the rows of the block that stand for them."""
-    asked = block.block.published
-    if asked is None:
-        raise ValueError(f"{block.block.name} names no paper")
+def _beside(block: PlannedBlock, blocks: Sequence[PlannedBlock]) -> list[Block]:
+    """The papers' rows on the block's data set.
+
+    Where they have none: all of their rows but those that stand beside the same block on another data set.
+    """
+    tables = _printed(block)
+    own = [one for one in tables if _is_on(one, block.dataset)]
+    if own:
+        return own
+    others = {one.dataset for one in blocks if one.block is block.block}
+    tables = [one for one in tables if not any(_is_on(one, name) for name in others)]
+    return [replace(one, remarks=[_OTHER_DATA, *one.remarks]) for one in tables]
+
+
+def _is_on(printed: Block, dataset: str) -> bool:
+    """Whether a paper's rows are on a data set of ours; ``LRS3+LRS2`` is on both."""
+    return published.DATASETS.get(dataset, dataset) in printed.dataset.split("+")
+
+
+def _printed(block: PlannedBlock) -> list[Block]:
+    """The tables that the block names, one for each data set, with the rows of the block that stand for theirs."""
     twins = {one.row.printed: one.row.label for one in block.rows if one.row.printed is not None}
-    setting = f", {asked.setting}" if asked.setting else ""
-    made = published.table_of(asked.source, asked.table, asked.setting, "", twins)
-    title = f"PUBLISHED, not measured here: {asked.source}, {asked.table}{setting}; {made.dataset}"
-    other = "" if made.dataset == published.DATASETS.get(block.dataset, block.dataset) else _OTHER_DATA
-    return replace(made, title=title, remarks=[*([other] if other else []), *made.remarks])
+    found = []
+    for asked in block.block.published:
+        whole = published.table_of(asked.source, asked.table, asked.setting, "", twins)
+        for dataset in dict.fromkeys(row.dataset for row in whole.rows):
+            setting = f", {asked.setting}" if asked.setting else ""
+            title = f"PUBLISHED, not measured here: {asked.source}, {asked.table}{setting}; {dataset}"
+            found.append(published.table_of(asked.source, asked.table, asked.setting, title, twins, dataset))
+    return found
 
 
 _OTHER_DATA = "Other data and, where the names of columns differ, other metrics: compare orders of rows, not numbers."

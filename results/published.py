@@ -1,6 +1,6 @@
 """Numbers that papers print: a block of their own beside measured ones, never ranked with them.
 
-Facts from the papers' tables (``published/published_results.csv``, columns as its first line says).
+Facts from the papers' tables (:data:`FILES` in ``published/``, columns as their first line says).
 Rates and similarities printed per cent or times 100 are converted to fractions. Which recipe a
 paper used is known for few tables; everywhere else the protocol is ``<metric>/unspecified@0``.
 """
@@ -19,6 +19,8 @@ from bench.api import Protocol, Value
 from bench.results.table import GROUND_TRUTH, Table
 
 FOLDER = Path(__file__).parent / "published"
+#: What the project began with, and what its papers print beside it; the columns are the same.
+FILES = ("published_results.csv", "more_results.csv")
 TIER = "published"
 BAND_SLACK = 0.1  # the band is widened by this share of its bounds
 
@@ -27,6 +29,8 @@ DATASETS: Mapping[str, str] = {"lrs2": "LRS2", "lrs3": "LRS3", "cinepile": "Cine
 #: Our names of systems -> those of the papers. Others are compared without case, hyphens and spaces.
 SYSTEMS: Mapping[str, str] = {GROUND_TRUTH: "Ground Truth"}
 
+#: How often listeners preferred the first of two systems, neither, or the second.
+VERDICTS = ("Win-rate", "Neutral-rate", "Loss-rate")
 #: Printed metric -> family of protocol ids.
 FAMILIES: Mapping[str, str] = {
     "LSE-C": "lse",
@@ -156,9 +160,12 @@ def to_fraction(printed: str, unit: str) -> tuple[float, str]:
 
 @cache
 def load() -> tuple[PublishedRow, ...]:
-    """All rows of the file, in its order."""
-    with (FOLDER / "published_results.csv").open(encoding="utf-8", newline="") as file:
-        return tuple(_row(record) for record in csv.DictReader(file))
+    """All rows of the files, in their order."""
+    found: list[PublishedRow] = []
+    for name in FILES:
+        with (FOLDER / name).open(encoding="utf-8", newline="") as file:
+            found += [_row(record) for record in csv.DictReader(file)]
+    return tuple(found)
 
 
 def _row(record: Mapping[str, str]) -> PublishedRow:
@@ -181,8 +188,8 @@ def _row(record: Mapping[str, str]) -> PublishedRow:
 
 
 def field_of(row: PublishedRow, field: str) -> str:
-    """``source``, ``table`` or ``setting`` of a row."""
-    return str(getattr(row.place, field))
+    """``source``, ``table``, ``setting`` or ``dataset`` of a row."""
+    return row.dataset if field == "dataset" else str(getattr(row.place, field))
 
 
 def task_of(row: PublishedRow) -> str:
@@ -210,9 +217,12 @@ def blocks(table: Table) -> list[Block]:
     return found
 
 
-def table_of(source: str, table: str, setting: str | None, title: str, twins: Mapping[str, str]) -> Block:
-    """One table of one paper as it is printed, its inconsistencies as remarks."""
+def table_of(
+    source: str, table: str, setting: str | None, title: str, twins: Mapping[str, str], dataset: str | None = None
+) -> Block:
+    """One table of one paper as it is printed, its inconsistencies as remarks; ``dataset``: its rows of that alone."""
     asked = {"source": source, "table": table, **({"setting": setting} if setting else {})}
+    asked |= {"dataset": dataset} if dataset else {}
     rows = [row for row in load() if all(field_of(row, name) == value for name, value in asked.items())]
     datasets, tasks = (", ".join(dict.fromkeys(names)) for names in ([r.dataset for r in rows], map(task_of, rows)))
     return Block(datasets, tasks, rows, [], title, remarks(source, table, setting), twins)
@@ -230,7 +240,7 @@ def remarks(source: str, table: str, setting: str | None) -> list[str]:
 
 
 def _comparable(row: PublishedRow) -> bool:
-    return "ablation" not in row.place.setting and not row.metric.startswith("MOS-")
+    return "ablation" not in row.place.setting and not row.metric.startswith(("MOS-", *VERDICTS))
 
 
 def spreads(rows: Iterable[PublishedRow]) -> list[Spread]:

@@ -25,7 +25,8 @@ def to_markdown(table: Table, published: Sequence[Block] = ()) -> str:
     parts: list[str] = []
     for section in table.sections:
         grid = grid_of(section)
-        parts += [f"### {markdown_text(grid.title)}", _markdown_grid(grid), _markdown_list(grid.notes)]
+        body = _markdown_grid(grid) if grid.rows else ""
+        parts += [f"### {markdown_text(grid.title)}", body, _markdown_list(grid.notes)]
         parts += [text for block in section.beside for text in _markdown_published(block)]
     parts += [text for block in published for text in _markdown_published(block)]
     parts.append(_markdown_list(footer(table)))

@@ -24,7 +24,7 @@ def print_leaderboard(console: Console, table: Table, published: Sequence[Block]
     """Print all sections, papers' blocks and the footer, within the console's width."""
     for section in table.sections:
         grid = grid_of(section)
-        for part in _parts(grid, console.width):
+        for part in _parts(grid, console.width) if grid.rows else [Text(grid.title, style="bold")]:
             console.print(part)
         _print_lines(console, grid.notes, "yellow")
         console.print()

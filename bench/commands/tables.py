@@ -32,7 +32,7 @@ def show_table(table: Table, published: Sequence[Block] = ()) -> None:
     """Print a table, with papers' numbers below it."""
     from bench.results.render_terminal import print_leaderboard
 
-    print_leaderboard(_console(), table, published)
+    print_leaderboard(console(), table, published)
 
 
 def save_tables(table: Table, published: Sequence[Block], folder: Path, name: str, heading: str = "") -> None:
@@ -41,11 +41,12 @@ def save_tables(table: Table, published: Sequence[Block], folder: Path, name: st
 
     for kind in ("md", "csv", "json"):
         text = render(table, kind, published=published)
-        _emit(heading + text if kind == "md" else text, folder / f"{name}{SUFFIXES[kind]}")
+        emit(heading + text if kind == "md" else text, folder / f"{name}{SUFFIXES[kind]}")
     typer.echo(f"written: {folder / name}.{{md,csv,json}}")
 
 
-def _console() -> Any:
+def console() -> Any:
+    """Where tables are printed."""
     from rich.console import Console
 
     width = None if sys.stdout.isatty() else 120
@@ -64,12 +65,13 @@ def _table(
     from bench.results.leaderboard import build, chosen_runs
 
     runs = chosen_runs(
-        store, system=_flat(system), dataset=_flat(dataset), split=[split] if split else None, task=_flat(task)
+        store, system=flat(system), dataset=flat(dataset), split=[split] if split else None, task=flat(task)
     )
-    return build(store, runs, metrics=_flat(metrics) or "all", slow_intervals=fid_intervals)
+    return build(store, runs, metrics=flat(metrics) or "all", slow_intervals=fid_intervals)
 
 
-def _flat(names: list[str] | None) -> list[str]:
+def flat(names: list[str] | None) -> list[str]:
+    """``a,b`` and repeated options as one list."""
     return [part.strip() for name in names or [] for part in name.split(",") if part.strip()]
 
 
@@ -101,12 +103,13 @@ def _leaderboard(
         table = _table(store, system, dataset, split, task, metrics, fid_intervals)
     blocks = papers.blocks(table) if published else []
     if format_ == "table" and save is None:
-        print_leaderboard(_console(), table, blocks)
+        print_leaderboard(console(), table, blocks)
         return
-    _emit(render(table, format_, published=blocks, wide=wide), save)
+    emit(render(table, format_, published=blocks, wide=wide), save)
 
 
-def _emit(text: str, save: Path | None) -> None:
+def emit(text: str, save: Path | None) -> None:
+    """Write ``text`` to a file, or to the screen. Raises ``UsageError`` where it cannot be written."""
     if save is None:
         typer.echo(text, nl=not text.endswith("\n"))
         return
@@ -138,11 +141,11 @@ def _compare(
     o.load_plugins(plugin)
     with Store.open(o.store_folder(out), write=False) as store:
         pairs = resolve(store, first, second, dataset=dataset, split=split, task=task)
-        reports = [compare(store, a, b, metrics=_flat(metrics) or "all") for a, b in pairs]
+        reports = [compare(store, a, b, metrics=flat(metrics) or "all") for a, b in pairs]
     if format_ == "table" and save is None:
-        print_reports(_console(), reports)
+        print_reports(console(), reports)
         return
-    _emit(render(reports, format_), save)
+    emit(render(reports, format_), save)
 
 
 def _gate(
@@ -164,11 +167,11 @@ def _gate(
     with Store.open(o.store_folder(out), write=False) as store:
         table = _table(store, system, dataset, split, task, metrics)
     if write:
-        _emit(baseline_json(table), baseline)
+        emit(baseline_json(table), baseline)
         typer.echo(f"written: {baseline}")
         return 0
     verdict = gate(table, expected)
-    print_verdict(_console(), verdict)
+    print_verdict(console(), verdict)
     return verdict.exit_code
 
 
@@ -189,7 +192,7 @@ def _export(
     o.load_plugins(plugin)
     with Store.open(o.store_folder(out), write=False) as store:
         runs = chosen_runs(
-            store, system=_flat(system), dataset=_flat(dataset), split=[split] if split else None, task=_flat(task)
+            store, system=flat(system), dataset=flat(dataset), split=[split] if split else None, task=flat(task)
         )
-        count = write(records(store, runs, _flat(metrics) or "all"), target)
+        count = write(records(store, runs, flat(metrics) or "all"), target)
     typer.echo(f"{target}: {count} rows")

@@ -16,6 +16,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from bench.nets.positional_conv import PositionalConv
+
 _EPS = 1e-5
 
 
@@ -103,30 +105,6 @@ class FeatureExtractor(nn.Module):
         for layer in self.conv_layers:
             x = F.gelu(layer["2"](layer["0"](x)))  # type: ignore[index]
         return x
-
-
-class PositionalConv(nn.Module):
-    """A grouped convolution, its weight normalised tap by tap; an even kernel gives a frame too many, the last."""
-
-    def __init__(self, width: int, kernel: int, groups: int) -> None:
-        super().__init__()
-        self.groups, self.kernel = groups, kernel
-        self.bias = nn.Parameter(torch.zeros(width))
-        self.weight_g = nn.Parameter(torch.ones(1, 1, kernel))
-        self.weight_v = nn.Parameter(torch.randn(width, width // groups, kernel) * (4 / (kernel * width)) ** 0.5)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """``(B, T, D)`` to the same."""
-        norm = torch.linalg.vector_norm(self.weight_v, dim=(0, 1), keepdim=True)
-        y = F.conv1d(
-            x.transpose(1, 2),
-            self.weight_v * (self.weight_g / norm),
-            self.bias,
-            padding=self.kernel // 2,
-            groups=self.groups,
-        )
-        y = y[..., : x.shape[1]]
-        return F.gelu(y).transpose(1, 2)
 
 
 class GatedAttention(nn.Module):

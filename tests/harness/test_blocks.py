@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from bench.block_work import Blocks
+from bench.block_work import Blocks, BlockWork
 from bench.blocks import TableBlock
 from bench.config import Effective, effective
 from bench.errors import UsageError
+from bench.progress import Progress
 
 BLOCK = """\
 tables:
@@ -260,3 +261,43 @@ def test_the_papers_own_file_is_right() -> None:
         demo = block.metrics_for("demo")
         assert demo and not canonical & {pid.partition("/")[0] for pid in demo}
         assert block.metrics_for("lrs2") == block.metrics_for("lrs3") != demo
+
+
+def test_several_tables_of_papers_beside_a_block(tmp_path: Path) -> None:
+    text = BLOCK + "    published:\n      - {source: seed-003, table: 1}\n      - {source: seed-003, table: 4}\n"
+    found = read(tmp_path, text)
+    assert found.tables is not None
+    assert [one.table for one in found.tables.blocks[0].published] == ["Table 1", "Table 4"]
+    message = refusal(tmp_path, text.replace("table: 4", "table: 9"))
+    assert "paper.yaml:9: one: table 'Table 9' is unknown" in message, message
+    message = refusal(tmp_path, text.replace("table: 4", "tabel: 4"))
+    assert "paper.yaml:9: tables: unknown key 'tabel'. did you mean 'table'" in message, message
+
+
+def test_a_data_set_that_is_not_here_is_left_out_of_optional_blocks(tmp_path: Path) -> None:
+    text = BLOCK.replace("a2v", "vts").replace("still-face", "shuffled").replace("psnr/rgb@1", "dnsmos/speechmos@1")
+    with pytest.raises(UsageError, match="no data root for 'lrs3'"):
+        planned(read(tmp_path, text, dataset=["lrs3"]))
+    optional = read(tmp_path, text + "    optional: true\n", dataset=["lrs3,cinepile"])
+    with pytest.raises(UsageError) as caught:
+        planned(optional)
+    lines = str(caught.value).splitlines()
+    assert lines[0] == "nothing to do: no row of the tables can run here:"
+    assert [line.partition(":")[0].strip() for line in lines[1:3]] == [
+        "lrs3 is left out of one", "cinepile is left out of one",
+    ]  # fmt: skip
+    assert "--data-root" in lines[1]
+
+
+def planned(found: Effective) -> BlockWork:
+    assert found.tables is not None
+    return Blocks(found, found.tables).plan(None, Progress(quiet=True))
+
+
+@pytest.mark.parametrize(("name", "blocks"), [("vts", ["vts", "ablations"]), ("vts_steps", ["tau", "confidence"])])
+def test_the_files_of_video_to_speech_are_right(name: str, blocks: list[str]) -> None:
+    path = Path(__file__).parents[2] / "results" / "paper" / f"{name}.yaml"
+    found = effective({}, path, {})
+    assert found.tables is not None
+    assert [block.name for block in found.tables.blocks] == blocks
+    assert all(block.task == "vts" for block in found.tables.blocks)

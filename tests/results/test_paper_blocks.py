@@ -9,10 +9,13 @@ import numpy as np
 import pytest
 from results_lab import Lab
 
+from bench.block_work import PlannedBlock
+from bench.blocks import TableBlock
 from bench.protocols import select
 from bench.results import published
 from bench.results.grid import published_grid
 from bench.results.leaderboard import Named, build_section
+from bench.results.paper_tables import build
 from bench.results.render import FORMATS, render
 from bench.results.some_clips import some_clips
 from bench.results.table import Group, Table
@@ -86,3 +89,45 @@ def test_papers_rows_follow_their_section_in_every_format(lab: Lab) -> None:
         assert "second best" in text and "30.42" in text
     assert render(table, "csv").startswith("table,dataset,split,task")
     assert not render(Table([replace(made, title="")]), "csv").startswith("table,")
+
+
+HICODIT = "2604.15923"
+
+
+def _planned(dataset: str, block: TableBlock, no_data: str = "no data root") -> PlannedBlock:
+    return PlannedBlock(
+        block, dataset, [], select(["sim/toy@1"], runnable=False), {"hicodit": "no weights"}, {}, no_data
+    )
+
+
+def test_papers_rows_stand_beside_their_own_data_set(lab: Lab) -> None:
+    tables = [{"source": HICODIT, "table": number} for number in (1, 2, 4, 5, 6)]
+    block = TableBlock.model_validate(
+        {"name": "vts", "title": "V", "task": "vts", "systems": ["hicodit"], "published": tables}
+    )
+    named = {"lrs3": "LRS3", "lrs2": "LRS2", "cinepile": "CinePile"}
+    for name, theirs in named.items():
+        made = build(lab.store, [_planned(name, block)], True)
+        beside = made.sections[0].beside
+        assert all(theirs in one.dataset for one in beside)
+        places = [one.title.split(", ")[2].split(";")[0] for one in beside]
+        expected = {"lrs3": ["Table 1", "Table 4", "Table 5"], "lrs2": ["Table 2", "Table 4", "Table 5"]}
+        assert places == expected.get(name, ["Table 6"])
+        assert made.sections[0].notes == ["Nothing measured here. no data root"]
+    demo = build(lab.store, [_planned("demo", block)], True).sections[0].beside
+    assert len(demo) == 6 and all(one.remarks[0].startswith("Other data") for one in demo), "table 5 has two data sets"
+    both = build(lab.store, [_planned(name, block) for name in ("demo", "lrs3", "cinepile")], True).sections
+    assert [one.dataset for one in both[0].beside] == ["LRS2", "LRS2"], "the others stand beside their own"
+    for kind in FORMATS:
+        text = render(Table(both), kind)
+        assert "29.41" in text or "0.2941" in text, kind
+    bare = build(lab.store, [_planned("lrs3", block)], False)
+    assert bare.sections == [] and bare.notes == ["V · lrs3: no row: no data root"]
+
+
+def test_listeners_verdicts_add_up_and_stay_in_their_own_block() -> None:
+    grid = published_grid(published.table_of(HICODIT, "Table 4", None, "T", {}))
+    assert list(grid.headings) == ["Win-rate % ↑", "Neutral-rate %", "Loss-rate % ↓"]
+    assert grid.rows[0][0][0] == "HiCoDiT vs AlignDiT" and len(grid.rows) == 4
+    assert list(grid.rows[0][1]) == ["57.00", "4.90", "38.10"]
+    assert all(sum(map(float, values)) == pytest.approx(100) for _, values in grid.rows)

@@ -27,8 +27,9 @@ def test_the_copy_is_the_file_that_the_project_started_from() -> None:
 
 def test_all_rows_load() -> None:
     rows = published.load()
-    assert len(rows) == 2964
-    assert {row.direction for row in rows} == {"higher", "lower"}
+    assert len(rows) == 2964 + 12
+    assert {row.direction for row in rows} == {"higher", "lower", ""}
+    assert {row.metric for row in rows if not row.direction} == {"Neutral-rate"}
     assert {row.unit for row in rows} <= {"fraction", "1", "dB", "Hz", "score 1-5"}
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent))
 
 import speed_canonical
+import speed_hicodit
 import speed_hier
 import speed_memory
 import speed_networks
@@ -36,6 +37,7 @@ PARTS = {
     "networks": speed_networks.run,
     "hierspeech": speed_hier.run,
     "talker": speed_talker.run,
+    "hicodit": speed_hicodit.run,
     "canonical": speed_canonical.run,
 }
 

@@ -43,6 +43,13 @@ def test_rows_of_a_batch_are_what_the_official_loop_makes(tmp_path: Path) -> Non
     assert found[0]["what"] == "skipped" or all(line["value"] > 0 for line in found)
 
 
+@pytest.mark.slow  # four processes that load torch, one of which denoises a clip in 64 steps by the plain loop
+def test_tokens_of_a_batch_are_what_the_plain_loop_draws(tmp_path: Path) -> None:
+    found = lines(tmp_path / "speed.json", "hicodit")
+    assert {line["part"] for line in found} == {"hicodit"}
+    assert all(line["value"] > 0 for line in found)
+
+
 @pytest.mark.slow  # loads every canonical network a dozen times
 def test_one_pass_of_the_canonical_metrics_gives_the_numbers_of_the_reference_way(tmp_path: Path) -> None:
     found = lines(tmp_path / "speed.json", "canonical")

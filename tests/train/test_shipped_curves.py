@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[2]
 SHIPPED = sorted((ROOT / "systems").glob("*/embedded/*.safetensors"))
 STEPS = 20
 #: Clips of the corpus that a system's shipped checkpoints are trained on.
-CLIPS = {"hierspeech": 480, "wav2lip": 480, "talker": 960}
+CLIPS = {"hierspeech": 480, "wav2lip": 480, "talker": 960, "hicodit": 480}
 TOLERANCE = 1e-4
 NUMERIC = (
     "torch",

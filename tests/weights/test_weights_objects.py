@@ -92,6 +92,9 @@ def test_what_of_a_file_counts() -> None:
     assert manifest.taken({"net.b": 1, "net.loss": 2, "other": 3}) == {"net.a": 1, "net.b": 1}
     assert manifest.taken({"net.a": 1, "net.b": 2}) == {"net.a": 1, "net.b": 2}
     assert Manifest("m", {"a": SPEC}).taken({"x": 1}) == {"x": 1}
+    nested = Manifest("m", {"net.a": SPEC}, own_prefixes=("net.",), nested="whole.part.")
+    assert nested.taken({"net.a": 1, "other": 3}) == {"net.a": 1}
+    assert nested.taken({"whole.part.net.a": 1, "whole.part.other": 2, "net.b": 3}) == {"net.a": 1}
 
 
 def test_the_width_of_numbers_may_be_free() -> None:

@@ -1,0 +1,1 @@
+"""Training of ``hicodit``: clips' records, the stages, and what is measured on the way."""
