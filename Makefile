@@ -91,10 +91,10 @@ embedded: env
 	$(call ship,hicodit,dit,hicodit,hicodit,3700 --set schedule=3700)
 	$(ALONE) data make demo --size 960
 	$(call ship,talker,vae,vae,vae,1000)
-	$(call ship,talker,motion-encoder,encoder,motion_encoder,1000 --limit 216)
+	$(call ship,talker,motion-encoder,encoder,motion_encoder,2000)
 	$(call ship,talker,motion64,motion,motion64,824 --limit 216)
-	$(call ship,talker,motion,motion,motion,1500 --limit 216 --set length=1500)
-	$(call ship,talker,joint,joint,joint,4000 --set schedule=4000)
+	$(call ship,talker,motion,motion,motion,900 --limit 216)
+	$(call ship,talker,joint,joint,joint,3800 --set schedule=3000)
 
 # after a change that moves numbers on purpose: say why in the commit
 baseline: demo seeded

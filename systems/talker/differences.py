@@ -51,7 +51,8 @@ DIFFERENCES: Mapping[str, str] = {
     ),
     "audio to face, video to speech": (
         "paper and README describe them, no code is published: the known stream is fed, the other one's head runs, "
-        "nothing stops before the known stream ends"
+        "nothing stops before the known stream ends. In tier embedded the known stream is two patches (0.32 s) ahead "
+        "where there is no text; as described, a patch is made before anything of the known one beside it is seen"
     ),
     "a long text": (
         "spoken in pieces, each going on from the one before; infer.py takes one text of any length and cuts at its "

@@ -13,7 +13,7 @@ from bench.systems.talker.motion_stats import MotionStats
 
 POINTS = 68  # landmarks
 COORDINATES = 2 * POINTS
-MOUTH_STATES = ("gap", "width", "jaw", "tuck")
+MOUTH_STATES = ("gap", "width", "jaw", "tuck", "thick", "teeth")
 READ = COORDINATES + len(MOUTH_STATES)
 
 
@@ -26,7 +26,7 @@ class MotionEncoder(nn.Module):
         self.head = nn.Linear(motion_dim, READ)
 
     def forward(self, pictures: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Pictures (B, 3, S, S) from -1 to 1 to codes (B, C), and what the head reads in them (B, 140)."""
+        """Pictures (B, 3, S, S) from -1 to 1 to codes (B, C), and what the head reads in them (B, 142)."""
         codes = self.enc.get_alpha(pictures)
         return codes, self.head(codes)
 
@@ -35,7 +35,7 @@ class MotionModel(nn.Module):
     """What the stages ``motion64`` and ``motion`` make.
 
     ``head`` reads 136 landmark coordinates (less the speaker's mean) and :data:`MOUTH_STATES`, all standardised, out of
-    a raw code (B, C): (B, 140). It is no part of the talking face; it shows what a code means without rendering it.
+    a raw code (B, C): (B, 142). It is no part of the talking face; it shows what a code means without rendering it.
     """
 
     def __init__(self, sizes: LiaSizes = TINY) -> None:

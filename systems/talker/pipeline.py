@@ -42,7 +42,7 @@ class Conduct:
 
     ``longest_text``: characters of a piece; ``longest_frames``: of a reference, and of a driven piece; ``slots``:
     requests that are generated at once; ``follows_mouth``: speech to a video is made for the part in which the mouth
-    moves.
+    moves; ``ahead``: patches that what drives without a text is ahead of what is made to it.
     """
 
     settings: Settings
@@ -52,6 +52,7 @@ class Conduct:
     reference_text: str = ""
     slots: int = 16
     follows_mouth: bool = False
+    ahead: int = 0
 
 
 @dataclass
@@ -219,17 +220,28 @@ class Pipeline:
         """The first piece, or the next one: it goes on from what was made of the one before."""
         place, planner, reference = work.done, self._planner, work.reference
         if work.known:
-            reference = _driven_on(work)
+            reference = _driven_on(work, self._ahead(work))
         elif place:
             planner, reference = self._going_on(work)
-        silent = bool(work.known) and work.begin is None  # silence may come first
-        ids = torch.tensor((self._table.whole_ids if silent else self._table.ids)(work.texts[place]))
+        ids = torch.tensor(self._ids(work))
         device = self._model.device
         noise = torch.Generator().manual_seed(work.seeds[place])
         job = planner.plan(_MODES[work.request.task], ids.to(device), _moved(reference, device), noise, key=work)
         if not place and not work.known:
             work.prefix = job.known_slots * self._patch
         return job
+
+    def _ids(self, work: _Work) -> list[int]:
+        """What stands before the first patch of the next piece."""
+        text = work.texts[work.done]
+        if self._ahead(work):
+            return self._table.driven_ids(by_mouth=work.request.task == "vts")
+        silent = bool(work.known) and work.begin is None  # silence may come first
+        return self._table.whole_ids(text) if silent else self._table.ids(text)
+
+    def _ahead(self, work: _Work) -> int:
+        """Frames that a driving stream is ahead; with a text none, as in training."""
+        return self._conduct.ahead * self._patch if work.known and work.request.task not in TOLD else 0
 
     def _going_on(self, work: _Work) -> tuple[Planner, Reference]:
         """Further text: the end of what was made is the prefix, and the bound stays that of the first piece."""
@@ -246,10 +258,11 @@ class Pipeline:
 
     def _follow(self, made: Made) -> Job | None:
         work: _Work = made.job.key
+        late = self._ahead(work)
         if made.speech is not None:
-            work.speech.append(made.speech)
+            work.speech.append(made.speech[late:])
         if made.motion is not None:
-            work.motion.append(made.motion)
+            work.motion.append(made.motion[late:])
         return self._job(work) if work.done < len(work.seeds) else None
 
     # ----------------------------------------------------------------------- after the loop
@@ -319,9 +332,12 @@ def _parts_of(audio: Audio, cuts: Sequence[int]) -> list[Audio]:
     return [Audio(samples[first:after], audio.rate) for first, after in pairwise(ends)]
 
 
-def _driven_on(work: _Work) -> Reference:
-    """A driven piece: nothing but the driving stream is known; motion begins where that of the last piece ended."""
+def _driven_on(work: _Work, ahead: int) -> Reference:
+    """A driven piece: nothing but the driving stream is known, with ``ahead`` frames of what follows; motion begins
+    where that of the last piece ended."""
     known, reference = work.known[work.done], work.reference
+    if ahead:
+        known = _exactly(torch.cat(work.known[work.done :]), len(known) + ahead)
     if work.request.task == "a2v":
         first = work.motion[-1][-1] if work.motion else reference.first_motion
         return replace(reference, speech=known, first_motion=first)

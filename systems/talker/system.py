@@ -44,7 +44,7 @@ class Talker(System):
     """
 
     name = "talker"
-    version = "1"
+    version = "2"
     tasks: tuple[Task, ...] = requirements.TASKS
     tier: Tier = "canonical"
     tiers = ("canonical", "embedded")
@@ -188,6 +188,7 @@ class Talker(System):
         return None if path is None else read_motion(Path(path), len(front.stats.mean))
 
     def _conduct(self, device: str) -> Conduct:
+        from bench.systems.talker import tiny
         from bench.systems.talker.options import manner_of
         from bench.systems.talker.pipeline import Conduct
 
@@ -200,6 +201,7 @@ class Talker(System):
             reference_text=o.reference_text or "",
             slots=o.slots,
             follows_mouth=self._needs.follows_mouth,
+            ahead=tiny.AHEAD if self.tier == "embedded" else 0,
         )
 
     def _settings(self, device: str) -> Settings:

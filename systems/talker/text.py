@@ -22,6 +22,8 @@ ROWS = 64  # of the embedding; those beyond the characters are reserve
 _IDS = {character: _FIRST_CHARACTER + place for place, character in enumerate(CHARACTERS)}
 #: Takes the place of START before a clip that is not trimmed to its speech, so that silence may come first.
 WHOLE = _FIRST_CHARACTER + len(CHARACTERS)
+#: Take its place where no text is given and one stream, known to its end, runs ahead of the other one.
+MOUTH, SOUND = WHOLE + 1, WHOLE + 2
 _APOSTROPHES = str.maketrans({"\u2019": "'", "\u2018": "'", "\u02bc": "'"})
 
 #: The chat of the Qwen3 template: before and after the user's text, up to the first placeholder.
@@ -36,6 +38,9 @@ class TextTable(Protocol):
 
     def whole_ids(self, text: str) -> list[int]:
         """The same before a clip with whatever silence there is, where that makes a difference."""
+
+    def driven_ids(self, by_mouth: bool) -> list[int]:
+        """The ids before speech to a given mouth, or a face to given speech, without any text."""
 
     def written(self, text: str) -> str:
         """``text`` about as long as what is read of it: with numbers in words, where they are read so."""
@@ -54,6 +59,10 @@ class Characters:
     def whole_ids(self, text: str) -> list[int]:
         """See :meth:`TextTable.whole_ids`."""
         return for_whole_clip(self.ids(text))
+
+    def driven_ids(self, by_mouth: bool) -> list[int]:
+        """See :meth:`TextTable.driven_ids`."""
+        return [MOUTH if by_mouth else SOUND, END]
 
     def written(self, text: str) -> str:
         """See :meth:`TextTable.written`."""
@@ -97,6 +106,10 @@ class Chat:
     def whole_ids(self, text: str) -> list[int]:
         """See :meth:`TextTable.whole_ids`: the official model has no such mark."""
         return self.ids(text)
+
+    def driven_ids(self, by_mouth: bool) -> list[int]:
+        """See :meth:`TextTable.driven_ids`: nor such marks."""
+        return self.ids("")
 
     def written(self, text: str) -> str:
         """See :meth:`TextTable.written`: the tokenizer reads digits."""

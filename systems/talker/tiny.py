@@ -13,7 +13,7 @@ from bench.systems.talker.lia_sizes import TINY64 as LIA64
 from bench.systems.talker.local_dit import DitConfig
 from bench.systems.talker.speech_llm import SpeechLLMConfig
 
-__all__ = ["LIA", "LIA64", "LLM", "LONGEST_TEXT"]
+__all__ = ["AHEAD", "LIA", "LIA64", "LLM", "LONGEST_TEXT"]
 
 _WIDTH = 160
 
@@ -38,5 +38,10 @@ LLM = SpeechLLMConfig(
     encoder_heads=4,
     dit=DitConfig(feat_dim=_WIDTH, hidden_size=_WIDTH, n_layer=3, n_head=4),
 )
+#: Patches that a given mouth or speech runs ahead of what is made to it without a text. At none, as the official loop
+#: has it, a patch is made before anything of the mouth in it is known. On 24 held-out clips, of the phonemes that are
+#: spoken a small recurrent network tells 0.60 right by the codes up to the patch before, 0.83 with the patch, 0.84 with
+#: one more.
+AHEAD = 2
 #: Characters of a text that is spoken in one piece: what it has learned from are sentences of at most so many.
 LONGEST_TEXT = 40

@@ -58,6 +58,7 @@ class Plain:
         motion = parts._tiny(lambda: MotionModel(tiny.LIA), files.motion, "motion", weight_files.TINY_MOTION)
         self._renderer, self._size = PlainRenderer(motion.generator), motion.generator.sizes.size
         self._view, self._table = FaceView(DlibDetector()), parts.text_table("tiny")
+        self._ahead = tiny.AHEAD * model.config.patch_size  # frames
 
     def __call__(self, clips: Clips) -> list[Made]:
         """One after the other."""
@@ -71,7 +72,9 @@ class Plain:
         speech, motion = self._talker.generate(self._asked(clip, front.stats.normalised(alpha)[0]))
         if self._task == "t2av":
             made |= {"latents": speech.numpy(), "wave": _int16(front.sound(speech))}
-        codes = front.stats.raw(motion)[: clip["n"] if self._task == "a2v" else None]
+        if self._task == "a2v":
+            motion = motion[self._ahead :][: clip["n"]]
+        codes = front.stats.raw(motion)
         frames = self._renderer.frames(z, maps, codes)
         return {**made, "frames": np.stack([self._view.finished(picture, box, one) for one in frames])}
 
@@ -80,7 +83,8 @@ class Plain:
         seed = int(_request(clip, self._task).generator().integers(0, 2**63 - 1, 1)[0])  # of the only piece of a text
         if self._task == "a2v":
             known = front.speech(heard(Path(clip["audio"])))
-            ids = torch.tensor(self._table.whole_ids(""))
+            ids = torch.tensor(self._table.driven_ids(by_mouth=False))
+            known = torch.cat([known, known[-1:].expand(self._ahead, -1)])
             bound = -(-len(known) // config.patch_size)
             return Asked(ids, torch.zeros(config.speaker_dim), first, bound, seed, known)
         voice = heard(Path(clip["voice"]))

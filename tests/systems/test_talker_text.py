@@ -14,7 +14,7 @@ from bench.progress import Progress
 from bench.systems.talker import latents, prepare
 from bench.systems.talker.latents import Latents, latents_of
 from bench.systems.talker.numerals import in_words, spelled_out
-from bench.systems.talker.text import CHARACTERS, END, ROWS, START, WHOLE, Characters, Chat, pieces
+from bench.systems.talker.text import CHARACTERS, END, MOUTH, ROWS, SOUND, START, WHOLE, Characters, Chat, pieces
 
 MARKS = ("<|im_start|>", "<|im_end|>", "<think>", "</think>")
 
@@ -25,6 +25,8 @@ def test_characters() -> None:
     assert table.ids("") == [START, END]
     assert table.whole_ids("ab") == [WHOLE, 3, 4, END]
     assert WHOLE not in table.ids(CHARACTERS)
+    assert [table.driven_ids(by_mouth) for by_mouth in (True, False)] == [[MOUTH, END], [SOUND, END]]
+    assert max(MOUTH, SOUND) < ROWS and {MOUTH, SOUND}.isdisjoint(table.whole_ids(CHARACTERS))
     assert max(table.ids("z'z z")) < ROWS
     assert table.ids("Place RED, now!") == table.ids("place red now")
 

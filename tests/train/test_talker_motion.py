@@ -124,7 +124,7 @@ def test_truth_counts_from_edge_to_edge_of_the_face(tmp_path: Path) -> None:
     np.savez(tmp_path / "s0-0.npz", landmarks=points, mouth=mouth)
     truth = truth_of(clip)
     assert truth.points[0, :2].tolist() == [[-1, -1], [1, 1]]
-    assert truth.mouth[3].tolist() == [0, 1, 3, 4]  # not the lips' thickness, not the teeth
+    assert truth.mouth[3].tolist() == [0, 1, 3, 4, 2, 5]
 
 
 def test_faces_are_cut_averaged_and_scaled() -> None:
@@ -169,7 +169,7 @@ def test_targets_are_standardised_speaker_by_speaker(clips: list[Clip], cache: P
     assert float(wanted[:, COORDINATES].mean().abs()) < 0.3 and 0.7 < float(wanted[:, COORDINATES].std()) < 1.2
     assert float(wanted.std(0).max()) < 1.5
     weights = target_weights()
-    assert weights.mean() == pytest.approx(1) and weights[-1] / weights[0] == pytest.approx(6)
+    assert weights.mean() == pytest.approx(1) and weights[-1] / weights[0] == pytest.approx(20)
     assert weights[96] / weights[95] == pytest.approx(2) and weights[135] == weights[96]
 
 
@@ -319,11 +319,11 @@ def test_openings_are_drawn_evenly(clips: list[Clip], cache: Path) -> None:
     known = opened(clips, cache)
     drawn_gaps = np.array(
         [
-            known.gaps(shot.clip)[shot.place]
+            known.mouths(shot.clip)[shot.place, 0]
             for shot in map(motion_detail.Openings(known).draw, [np.random.default_rng(0)] * 300)
         ]
     )
-    every = np.concatenate([known.gaps(index) for index in range(len(known))])
+    every = np.concatenate([known.mouths(index)[:, 0] for index in range(len(known))])
     shares = [np.histogram(gaps, 4, (0, 1))[0] / len(gaps) for gaps in (drawn_gaps, every)]
     assert np.abs(shares[0] - 0.25).max() < min(0.1, np.abs(shares[1] - 0.25).max() + 0.02)
 
@@ -354,11 +354,11 @@ def test_other_codes_are_worse_than_the_right_ones_only_where_codes_matter(clips
 
 def test_agreement_is_the_correlation() -> None:
     random = np.random.default_rng(2)
-    read, true = random.normal(size=(50, READ)), random.normal(size=(50, 4))
-    read[:, -2] = -3 * true[:, 2] + 1
+    read, true = random.normal(size=(50, READ)), random.normal(size=(50, 6))
+    read[:, -4] = -3 * true[:, 2] + 1
     found = agreement(torch.from_numpy(read), torch.from_numpy(true))
     assert found["r_jaw"] == pytest.approx(-1)
-    assert found["r_gap"] == pytest.approx(np.corrcoef(read[:, -4], true[:, 0])[0, 1])
+    assert found["r_gap"] == pytest.approx(np.corrcoef(read[:, -6], true[:, 0])[0, 1])
 
 
 def test_what_cannot_be_trained_says_why(clips: list[Clip], cache: Path, drawn: Path, tmp_path: Path) -> None:

@@ -42,16 +42,22 @@ if TYPE_CHECKING:
 
 _ADAM: Mapping[str, Any] = {"betas": (0.9, 0.95), "weight_decay": 0.01, "fused": True}
 _CLIP_NORM = 1.0
+_HEADS = ("speech", "motion")
+_JUDGED_BY = ("", "_by_mouth", "_by_sound")  # what the average is kept by
 _JUDGED = -1  # stands for the rank in the seeds of evaluation batches, which all processes share
 
 
 @dataclass(frozen=True, slots=True)
 class JointData:
-    """What is learned from and judged by (None: nothing), and what names the networks that made the latents."""
+    """What is learned from and judged by (None: nothing), and what names the networks that made the latents.
+
+    ``driven``: the held-out clips with the mouth given, and with the sound, by name; none where nothing runs ahead.
+    """
 
     clips: JointClips
     held_out: JointClips | None
     latents: str
+    driven: Mapping[str, JointClips]
 
 
 def stage(request: TrainRequest) -> Stage:
@@ -79,7 +85,10 @@ def joint_data(
 
     judged = replace(recipe, text_drop=0.0, tts_share=0.0)
     held_out = made(request.held_out, judged) if request.held_out else None
-    return JointData(made(request.clips, recipe), held_out, makers.identity)
+    rules = {"mouth": replace(judged, text_drop=1.0, sound_share=0.0, whole_share=0.0)}
+    rules["sound"] = replace(judged, text_drop=1.0, sound_share=1.0)
+    driven = {name: made(request.held_out, rule) for name, rule in rules.items()} if held_out and recipe.ahead else {}
+    return JointData(made(request.clips, recipe), held_out, makers.identity, driven)
 
 
 def stats_of(config: str, motion: str | None) -> MotionStats:
@@ -192,7 +201,8 @@ class JointStage(Stage):
 
     @torch.no_grad()
     def _judged(self, clips: JointClips) -> dict[str, float]:
-        """Mean losses of fixed batches with fixed draws, also with the texts of other clips; offers the average."""
+        """Mean losses of fixed batches with fixed draws, also with the texts of other clips, and where one stream is
+        given; offers the average. What is given has a loss of 0."""
         taught = self._taught if self._average is None else self._average.taught
         rules = replace(self._recipe, speech_share=1.0, motion_share=1.0, repeats=1)
         sums: dict[str, float] = {}
@@ -200,7 +210,10 @@ class JointStage(Stage):
         for number in range(self._options.eval_batches):
             seed = step_seed(self._seed, number, _JUDGED)
             items = self._held_out_items(clips, number, np.random.default_rng(seed))
-            for suffix, some in (("", items), ("_other_text", with_other_texts(items))):
+            kinds = {"": items, "_other_text": with_other_texts(items)}
+            for name, driven in self._data.driven.items():
+                kinds[f"_by_{name}"] = self._held_out_items(driven, number, np.random.default_rng(seed))
+            for suffix, some in kinds.items():
                 generator = torch.Generator(self._device()).manual_seed(seed)
                 found = taught.losses(collated(some, rules.sizes).to(self._device()), rules, generator)
                 for name, value in found.items():
@@ -208,7 +221,8 @@ class JointStage(Stage):
         taught.train()
         means = {f"eval_{name}": value / self._options.eval_batches for name, value in sums.items()}
         if self._average is not None:
-            self._average.offer(means["eval_speech"] + self._recipe.motion_weight * means["eval_motion"])
+            speech, motion = (sum(means.get(f"eval_{kind}{end}", 0.0) for end in _JUDGED_BY) for kind in _HEADS)
+            self._average.offer(speech + self._recipe.motion_weight * motion)
         return means
 
     def _held_out_items(self, clips: JointClips, number: int, random: np.random.Generator) -> list[JointItem]:

@@ -4,6 +4,9 @@ Facts: specs/talker.md 9.1, 9.2, 14.3, 14.6.2. Most of the tiny configuration's 
 teach when to stop; the others are whole, with whatever silence there is, as the videos are that it is to dub. A mark in
 place of the start of the text tells them apart: without it, when speech begins would be a matter of chance, and what
 is sampled with little noise would never leave the silence.
+
+Of items without a text one stream is given, the mouth or the sound; it is some patches ahead, so that a state knows the
+part of it that the next patch of the other stream goes with. Two more marks say which.
 """
 
 from __future__ import annotations
@@ -48,6 +51,7 @@ class JointItem:
         voice: (G,).
         phonemes: (L,) int64, what is spoken in each frame; empty where nobody asks.
         stops_until: the first patch whose stop label says nothing; `NEVER` where the item ends as speech does.
+        makes: whether speech is learned from it, and whether motion is; what is not is given.
     """
 
     ids: Tensor
@@ -56,22 +60,25 @@ class JointItem:
     voice: Tensor
     phonemes: Tensor
     stops_until: int = NEVER
+    makes: tuple[bool, bool] = (True, True)
 
 
 @dataclass(frozen=True, slots=True)
 class JointBatch:
     """``teacher``: what the model reads; ``phonemes`` (B, L), L as in ``teacher.speech``, 0 in the padding, or
-    (B, 0); ``stops_until`` (B,)."""
+    (B, 0); ``stops_until`` (B,); ``makes`` (B, 2) bool, of speech and motion."""
 
     teacher: TeacherBatch
     phonemes: Tensor
     stops_until: Tensor
+    makes: Tensor
 
     def to(self, device: torch.device) -> JointBatch:
         """On ``device``."""
         given = {field.name: getattr(self.teacher, field.name) for field in fields(TeacherBatch)}
         moved = {name: tensor.to(device) for name, tensor in given.items() if tensor is not None}
-        return JointBatch(replace(self.teacher, **moved), self.phonemes.to(device), self.stops_until.to(device))
+        own = (part.to(device) for part in (self.phonemes, self.stops_until, self.makes))
+        return JointBatch(replace(self.teacher, **moved), *own)
 
 
 class JointClips:
@@ -148,6 +155,8 @@ class JointClips:
         recipe = self._recipe
         silent, still, whole = random.uniform(size=3) < (recipe.text_drop, recipe.tts_share, recipe.whole_share or 0)
         part = self._part(latents, bool(whole), random)
+        if silent and recipe.ahead:
+            return self._driven(latents, times, part, by_sound=float(random.random()) < recipe.sound_share)
         centres = (np.arange(part.first, part.first + part.speech, dtype=np.float64) + 0.5) / recipe.sizes.fps
         spoken = () if times is None else times.at(centres)
         ids = self._table.ids("" if silent else latents.text)
@@ -159,6 +168,29 @@ class JointClips:
             voice=torch.from_numpy(latents.voice),
             phonemes=torch.from_numpy(np.asarray(spoken, np.int64)),
             stops_until=part.stops_until,
+        )
+
+    def _driven(self, latents: Latents, times: PhonemeTimes | None, part: _Part, by_sound: bool) -> JointItem:
+        """The given stream is ahead: the other one begins as much later, and the given one stands still in the end.
+
+        A mouth is given from where ``part`` begins, sound from the clip's first frame; where the clip has no frame, its
+        first or last one is repeated.
+        """
+        sizes, size = self._recipe.sizes, self._recipe.sizes.patch_size
+        late = self._recipe.ahead * size
+        first, frames = (0, latents.frames // size * size) if by_sound else (part.first, part.motion)
+        given = np.minimum(np.arange(first, first + frames + late), latents.frames - 1)
+        made = np.maximum(np.arange(first - late, first + frames), 0)
+        speech, motion = (given, made) if by_sound else (made, given)
+        spoken = () if times is None else times.at((speech.astype(np.float64) + 0.5) / sizes.fps)
+        return JointItem(
+            ids=torch.tensor(self._table.driven_ids(by_mouth=not by_sound)),
+            speech=torch.from_numpy(latents.speech[speech]),
+            motion=self._stats.normalised(torch.from_numpy(latents.motion[motion])),
+            voice=torch.from_numpy(latents.voice),
+            phonemes=torch.from_numpy(np.asarray(spoken, np.int64)),
+            stops_until=0,
+            makes=(not by_sound, by_sound),
         )
 
     def _part(self, latents: Latents, whole: bool, random: np.random.Generator) -> _Part:
@@ -205,8 +237,8 @@ def collated(items: Sequence[JointItem], sizes: SpeechLLMConfig) -> JointBatch:
         motion_len=torch.tensor([len(item.motion) for item in items]),
         speaker=torch.stack([item.voice for item in items]),
     )
-    until = torch.tensor([item.stops_until for item in items])
-    return JointBatch(teacher, _padded([item.phonemes for item in items]), until)
+    until, makes = (torch.tensor([getattr(item, name) for item in items]) for name in ("stops_until", "makes"))
+    return JointBatch(teacher, _padded([item.phonemes for item in items]), until, makes)
 
 
 def with_other_texts(items: Sequence[JointItem]) -> list[JointItem]:

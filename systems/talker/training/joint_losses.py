@@ -48,13 +48,14 @@ class Taught(nn.Module):
         """Each loss without its weight, 0-d, by name; ``generator`` chooses patches, then times and noise, speech
         before motion."""
         out: Teacher = self.joint(batch.teacher)
+        speech, motion = (_made(pairs, batch.makes[:, n]) for n, pairs in enumerate((out.speech, out.motion)))
         found = {
-            "speech": _head_loss(self.joint.speech_cfm, out, out.speech, recipe.speech_share, recipe, generator),
-            "motion": _head_loss(self.joint.motion_cfm, out, out.motion, recipe.motion_share, recipe, generator),
+            "speech": _head_loss(self.joint.speech_cfm, out, speech, recipe.speech_share, recipe, generator),
+            "motion": _head_loss(self.joint.motion_cfm, out, motion, recipe.motion_share, recipe, generator),
             "stop": stop_loss(out.stop_logits, _stop_targets(out, batch)),
         }
         if self.read_outs is not None:
-            found |= _read_losses(self.read_outs, out.speech, batch, recipe)
+            found |= _read_losses(self.read_outs, out, speech, batch, recipe)
         return found
 
 
@@ -80,13 +81,23 @@ def _head_loss(
     return head.loss(pairs.target, pairs.mu, pairs.cond, pairs.global_cond, generator)
 
 
+def _made(pairs: Pairs, makes: Tensor) -> Pairs:
+    """Those of the items (B,) that make the stream; all others are given it."""
+    return pairs if bool(makes.all()) else pairs.select(makes[pairs.item])
+
+
 def _stop_targets(out: Teacher, batch: JointBatch) -> Tensor:
     """Labels (B, T), without those of patches after the speech of items that do not end with it."""
     slot = torch.arange(out.stop_targets.shape[1], device=out.starts.device) - out.starts[:, None]
     return out.stop_targets.masked_fill(slot >= batch.stops_until[:, None], IGNORED)
 
 
-def _read_losses(read_outs: ReadOuts, pairs: Pairs, batch: JointBatch, recipe: Recipe) -> dict[str, Tensor]:
+def _read_losses(
+    read_outs: ReadOuts, out: Teacher, pairs: Pairs, batch: JointBatch, recipe: Recipe
+) -> dict[str, Tensor]:
+    if not len(pairs):  # all items are given their speech
+        nothing = out.hidden.float().sum() * 0
+        return dict.fromkeys(("phonemes", "accuracy", "latents"), nothing)
     logits, latents = read_outs(pairs.mu)
     found = {}
     if recipe.phoneme_weight > 0:

@@ -43,7 +43,9 @@ class JointOptions(BaseModel):
     latent_weight: float | None = _Weight
     text_drop: float | None = _Share
     tts_share: float | None = _Share
+    sound_share: float | None = _Share
     whole_share: float | None = _Share
+    ahead: int | None = Field(default=None, ge=0, le=16, description="patches that a stream without text is ahead")
     keep: Literal["best", "last"] = "best"
     eval_every: int = Field(default=200, ge=1, description="steps between two evaluations")
     eval_batches: int = Field(default=2, ge=1, description="batches of an evaluation")
@@ -62,9 +64,12 @@ class Recipe:
         speech_share, motion_share: the part of a batch's patches that the heads learn from.
         motion_weight, stop_weight, phoneme_weight, latent_weight: of the losses beside speech; the last two are of
             training-only read-outs of the states.
-        text_drop: how often a clip's text is left out.
+        text_drop: how often a clip's text is left out; one stream is then given and the other made to it, where the
+            given one is ``ahead``.
+        sound_share: how often the sound is what is given then.
         tts_share: how often its motion is.
         whole_share: how often it is not trimmed to its speech; None: clips are never trimmed.
+        ahead: patches that a given stream is ahead; 0: as the official model, which learns both streams at once.
         recompute: gradient checkpointing.
         embedding_deviation: of fresh embeddings.
         average: decay of the average of the weights that is kept; None: the weights themselves are.
@@ -84,8 +89,10 @@ class Recipe:
     phoneme_weight: float
     latent_weight: float
     text_drop: float
+    sound_share: float
     tts_share: float
     whole_share: float | None
+    ahead: int
     recompute: bool
     embedding_deviation: float
     average: float | None
@@ -116,8 +123,10 @@ RECIPES = {
         phoneme_weight=0.0,
         latent_weight=0.0,
         text_drop=0.0,
+        sound_share=0.0,
         tts_share=0.0,
         whole_share=None,
+        ahead=0,
         recompute=True,
         embedding_deviation=0.02,
         average=None,
@@ -136,9 +145,11 @@ RECIPES = {
         stop_weight=0.2,
         phoneme_weight=1.0,
         latent_weight=1.0,
-        text_drop=0.1,
+        text_drop=0.45,
+        sound_share=0.3,
         tts_share=0.1,
-        whole_share=0.3,
+        whole_share=0.2,
+        ahead=tiny.AHEAD,
         recompute=False,
         embedding_deviation=0.1,
         average=0.99,

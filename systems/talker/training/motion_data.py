@@ -21,14 +21,16 @@ import torch
 from bench import media
 from bench.api import Clip, DataError, Unscorable, UsageError
 from bench.datasets.demo.phoneme_times import sidecar
+from bench.datasets.demo.visemes import STATE_FIELDS
 from bench.systems.talker.face_view import DEMO_SIDE, DEMO_VIEW, seen
+from bench.systems.talker.motion_model import MOUTH_STATES
 from bench.systems.talker.render import network_input
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 FRAMES = 25  # of a clip: the first one, and others at random
-_STATE_COLUMNS = (0, 1, 3, 4)  # of the sidecar's mouth (T, 6): MOUTH_STATES
+_STATE_COLUMNS = tuple(STATE_FIELDS.index(name) for name in MOUTH_STATES)  # of the sidecar's mouth (T, 6)
 _LIGHT, _CONTRAST = 0.1, 0.1  # how far a training picture is changed; black is -1, white 1
 _VERSION = 1  # of what is kept: a change makes new files
 
@@ -42,7 +44,7 @@ def crop_faces(frames: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
 class Truth:
     """What the sidecar says of all T frames of a clip.
 
-    ``points`` (T, 68, 2) landmarks x, y, -1 and 1 being the edges of the cut face; ``mouth`` (T, 4) after
+    ``points`` (T, 68, 2) landmarks x, y, -1 and 1 being the edges of the cut face; ``mouth`` (T, 6) after
     :data:`..motion_model.MOUTH_STATES`.
     """
 
@@ -82,7 +84,7 @@ class Shot(NamedTuple):
 
 
 class Seen(NamedTuple):
-    """Frames with their truth: ``pictures`` (B, 3, S, S) from -1 to 1, ``points`` (B, 68, 2), ``mouth`` (B, 4)."""
+    """Frames with their truth: ``pictures`` (B, 3, S, S) from -1 to 1, ``points`` (B, 68, 2), ``mouth`` (B, 6)."""
 
     pictures: torch.Tensor
     points: torch.Tensor
@@ -115,9 +117,9 @@ class MotionClips:
         """How many frames of the clip are kept."""
         return len(self._places[index])
 
-    def gaps(self, index: int) -> NDArray[np.float32]:
-        """How far the mouth is open in the clip's kept frames."""
-        found: NDArray[np.float32] = self.truths[index].mouth[self._places[index], 0]
+    def mouths(self, index: int) -> NDArray[np.float32]:
+        """The states of the mouth in the clip's kept frames, (n, 6)."""
+        found: NDArray[np.float32] = self.truths[index].mouth[self._places[index]]
         return found
 
     def draw(self, random: np.random.Generator) -> int:

@@ -22,7 +22,7 @@ from bench.systems.talker.lia_decoder import Decoder, ToFlow, ToRGB, flow_of
 from bench.systems.talker.lia_decoder import Stage as Names
 from bench.systems.talker.lia_ops import ConvLayer
 from bench.systems.talker.lia_start import part, rgb_blocks
-from bench.systems.talker.motion_model import MotionModel
+from bench.systems.talker.motion_model import MOUTH_STATES, MotionModel
 from bench.systems.talker.training import motion_losses
 from bench.systems.talker.training.motion_data import MotionClips, Shot
 from bench.systems.talker.training.motion_generator import DrawingStage, Pairs
@@ -79,12 +79,10 @@ class DetailStage(DrawingStage):
         """See :meth:`Stage.networks`."""
         return {"motion": self._average, "learning": self._model.generator.dec}
 
-    def _learning(self, model: MotionModel) -> list[tuple[list[nn.Parameter], float]]:
-        model.requires_grad_(False)
-        decoder = model.generator.dec
-        decoder.requires_grad_(True)
-        decoder.direction.requires_grad_(False)
-        return [([parameter for parameter in decoder.parameters() if parameter.requires_grad], 1.0)]
+    def _learning(self, model: MotionModel) -> list[nn.Parameter]:
+        learning = super()._learning(model)
+        kept = {id(parameter) for parameter in model.generator.dec.direction.requires_grad_(False).parameters()}
+        return [parameter for parameter in learning if id(parameter) not in kept]
 
     def _pair(self, random: np.random.Generator) -> tuple[Shot, Shot]:
         """A frame by its opening, and mostly its clip's first one as the source."""
@@ -94,11 +92,7 @@ class DetailStage(DrawingStage):
         return Shot(driving.clip, place), driving
 
     def _parts(self, batch: Pairs) -> dict[str, tuple[float, torch.Tensor]]:
-        network, count = self._model.generator, len(batch.source)
-        with torch.no_grad():
-            z, maps = network.enc.enc_2r(torch.cat([batch.source, batch.driving]))
-            style = network.styles(z[:count], network.enc.enc_r2t(z[count:]))
-        made, raw = network.dec.with_flows(style, [level[:count] for level in maps])
+        made, raw, _ = self._drawn(batch)
         flows = [flow_of(values) for values in raw[1:]]
         masks = [values[:, 2] for values in raw[-_MASKS:]]
         return {
@@ -120,7 +114,7 @@ class Openings:
 
     def __init__(self, clips: MotionClips) -> None:
         self._clips = clips
-        gaps = [clips.gaps(index) for index in range(len(clips))]
+        gaps = [clips.mouths(index)[:, MOUTH_STATES.index("gap")] for index in range(len(clips))]
         shots = np.array([(clip, place) for clip, found in enumerate(gaps) for place in range(len(found))])
         every = np.concatenate(gaps)
         edges = np.linspace(float(every.min()), float(np.quantile(every, _WIDEST)), _OPENINGS + 1)[1:-1]

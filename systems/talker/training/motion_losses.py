@@ -51,8 +51,15 @@ def mouth(made: torch.Tensor, true: torch.Tensor) -> torch.Tensor:
 
 
 def reading(read: torch.Tensor, wanted: torch.Tensor, weights: torch.Tensor, codes: torch.Tensor) -> torch.Tensor:
-    """What the head reads (B, 140) against the truth: squared error by ``weights``, and the size of codes (B, C)."""
+    """What the head reads (B, 142) against the truth: squared error by ``weights``, and the size of codes (B, C)."""
     return ((read - wanted).square() * weights).mean() + _CODE * codes.square().mean()
+
+
+def shape(made: torch.Tensor, true: torch.Tensor) -> torch.Tensor:
+    """Whether the head reads (B, 142) the same mouth in the made picture as in the true one: squared error of landmarks
+    and states, in deviations."""
+    mouth_only = slice(2 * MOUTH.start, None)
+    return (made[:, mouth_only] - true[:, mouth_only]).square().mean()
 
 
 def mouth_edges(made: torch.Tensor, true: torch.Tensor) -> torch.Tensor:

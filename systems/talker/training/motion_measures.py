@@ -73,7 +73,7 @@ def _apart(made: torch.Tensor, true: torch.Tensor) -> torch.Tensor:
 
 
 def agreement(read: torch.Tensor, mouths: torch.Tensor) -> dict[str, float]:
-    """Correlations of what the head reads (N, 140) with the true mouth states (N, 4)."""
+    """Correlations of what the head reads (N, 142) with the true mouth states (N, 6)."""
     states: NDArray[np.float64] = read[:, COORDINATES:].double().cpu().numpy()
     truth: NDArray[np.float64] = mouths.double().cpu().numpy()
     found = {}
