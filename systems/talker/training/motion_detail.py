@@ -4,9 +4,11 @@ Pictures are drawn from the source's maps times masks. After ``motion`` the mask
 the face, where the sigmoid has no gradient, so nothing is drawn that the source's closed mouth does not show. Here the
 masks begin half open, and fitted to the inside of the mouth; open mouths are drawn as often as closed ones.
 
-Held out, 700 steps: a mouth is off by 0.0217 (``motion``: 0.0232), with a dark inside and teeth, and dlib sees 0.64 of
-the recording's movement of the lips, not 0.51. But landmarks are further off (LMD 26.4, not 25.3), and mouth and
-loudness are less alike (0.55, not 0.57; 12 clips). So ``motion`` is what is shipped; ``--set motion=FILE`` takes this.
+Held out, 700 steps after the first ``motion`` that was shipped, whose losses knew nothing of the inside of the lips
+(they do now; not tried again since): a mouth is off by 0.0217 (``motion``: 0.0232), with a dark inside and teeth, and
+dlib sees 0.64 of the recording's movement of the lips, not 0.51. But landmarks are further off (LMD 26.4, not 25.3),
+and mouth and loudness are less alike (0.55, not 0.57; 12 clips). So ``motion`` is what is shipped; ``--set
+motion=FILE`` takes this.
 """
 
 from __future__ import annotations
