@@ -30,7 +30,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from pydantic import BaseModel
 
-    from bench.faces.detect import Detect, KnownFaces
+    from bench.faces.detect import Detect
+    from bench.faces.known import KnownFaces
     from bench.networks import WeightSource
     from bench.records import Frames
     from bench.systems.wav2lip.generator import GeneratorSizes, Wav2LipGenerator
@@ -135,7 +136,7 @@ class Wav2Lip(System):
         """The generator, its normalisations folded, and the detector."""
         import torch
 
-        from bench.faces.detect import KnownFaces
+        from bench.faces.known import KnownFaces
         from bench.systems.wav2lip.blocks import folded
 
         if device.startswith("cuda"):  # TF32 would give other pictures than a CPU

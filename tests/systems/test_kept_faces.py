@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench.faces.detect import KnownFaces
 from bench.faces.kept_faces import KeptFaces
+from bench.faces.known import KnownFaces
 from bench.measure import Meter
 
 

@@ -10,7 +10,7 @@ from scipy.signal import lfilter
 
 from bench.api import Unscorable
 from bench.faces.boxes import Pads, padded, smoothed, whole
-from bench.faces.detect import KnownFaces
+from bench.faces.known import KnownFaces
 from bench.faces.paste import crop, network_input, paste, to_levels
 from bench.faces.redraw import forth_and_back, looped
 from bench.faces.tracks import LONGEST_GAP, place, tracks

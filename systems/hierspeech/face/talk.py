@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from bench import media
 from bench.api import Source
 from bench.faces.boxes import Pads
-from bench.faces.detect import KnownFaces
+from bench.faces.known import KnownFaces
 from bench.faces.paste import crop, to_levels
 from bench.faces.redraw import at_once, fill_up, forth_and_back, read_frames, redraw
 from bench.faces.tracks import place
