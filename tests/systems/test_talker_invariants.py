@@ -105,7 +105,8 @@ def test_the_same_in_tier_embedded(world: Path, embedded: Talker) -> None:
             assert np.abs(pictures(one).astype(int) - pictures(other)).max() <= 1
         if one.audio is not None:
             assert len(sound(one)) == len(sound(other))
-            assert np.abs(sound(one) - sound(other)).mean() <= 1e-3  # Griffin-Lim begins with phases of its own
+            # Griffin-Lim enlarges what rounding leaves of a difference (1e-6 in the latents): at most 1 % of the sound
+            assert np.abs(sound(one) - sound(other)).mean() <= 0.01 * np.abs(sound(one)).mean()
 
 
 def test_a_failure_in_a_batch_changes_nothing(world: Path, system: Talker) -> None:
