@@ -158,11 +158,13 @@ def test_clips_without_sound_are_left_out(tmp_path: Path) -> None:
     broken = Clip("y", "demo", "train", None, Source(bad), None, "", 1)
     with pytest.raises(UsageError, match="no clip has audio"):
         train(stage(request(tmp_path, [silent, broken])), TrainSettings(1, tmp_path / "out"), QUIET)
-    crops = SpeechCrops([silent, broken, *clips(tmp_path, 1)], 16_000)
+    said: list[str] = []
+    crops = SpeechCrops([silent, broken, *clips(tmp_path, 1)], 16_000, said.append)
     assert len(crops) == 2
     assert crops.crop(np.random.default_rng(0), 20_000).shape == (20_000,)
     with pytest.raises(UsageError, match="no clip has audio"):
-        SpeechCrops([silent, broken], 16_000).crop(np.random.default_rng(0), 100)
+        SpeechCrops([silent, broken], 16_000, said.append).crop(np.random.default_rng(0), 100)
+    assert any(line.startswith("left out: y: ") for line in said)
 
 
 def test_turning_all_phases_keeps_magnitudes() -> None:

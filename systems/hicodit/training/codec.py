@@ -160,7 +160,8 @@ class FitStage(Stage):
             for clip in clips:
                 try:
                     audio = torch.from_numpy(clip_audio(clip))
-                except Unscorable:
+                except Unscorable as error:
+                    self._request.progress.say(f"left out: {clip.id}: {error}")
                     continue
                 finally:
                     bar.advance()

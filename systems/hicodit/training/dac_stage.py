@@ -74,8 +74,8 @@ class DacStage(Stage):
             name: torch.optim.AdamW(network.parameters(), options.rate, betas=_BETAS)
             for name, network in self.networks().items()
         }
-        self._clips = SpeechCrops(request.clips, self._codec.sizes.sample_rate)
-        self._held_out = SpeechCrops(request.held_out, self._codec.sizes.sample_rate)
+        self._clips = SpeechCrops(request.clips, self._codec.sizes.sample_rate, request.progress.say)
+        self._held_out = SpeechCrops(request.held_out, self._codec.sizes.sample_rate, request.progress.say)
         self._measured: dict[str, float] = {}
 
     def networks(self) -> Mapping[str, nn.Module]:

@@ -30,7 +30,10 @@ class Listener:
         self._metrics = dict(_usable([clip.transcript or "" for clip in clips]))
 
     def figures(self, said: Sequence[tuple[Clip, NDArray[np.float32]]], rate: int) -> dict[str, float]:
-        """``wer``, over all words, and ``secs``, the mean cosine; what no clip has is left out."""
+        """``wer``, over all words, and ``secs``, the mean cosine; what no clip has is left out.
+
+        ``wer_failed``, ``secs_failed``: how many clips have none, where there are such.
+        """
         found: dict[str, list[Score]] = {WORDS: [], VOICE: []}
         for clip, samples in said:
             for protocol, score in self.scores(clip, samples, rate).items():
@@ -40,6 +43,9 @@ class Listener:
             told["wer"] = sum(score.parts["edits"] for score in words) / total
         if found[VOICE]:
             told["secs"] = float(np.mean([score.values["secs"] for score in found[VOICE]]))
+        for name, protocol in (("wer", WORDS), ("secs", VOICE)):
+            if protocol in self._metrics and (failed := len(said) - len(found[protocol])):
+                told[f"{name}_failed"] = float(failed)
         return told
 
     def scores(self, clip: Clip, samples: NDArray[np.float32], rate: int) -> dict[str, Score]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -19,11 +19,11 @@ _IN_MEMORY = 2000  # clips: 200 kB each at 3 s
 
 class SpeechCrops:
     """The clips that have audio, at ``rate`` Hz and one loudness; those that cannot be decoded are left out as they
-    are met."""
+    are met, and named to ``say``."""
 
-    def __init__(self, clips: Sequence[Clip], rate: int) -> None:
+    def __init__(self, clips: Sequence[Clip], rate: int, say: Callable[[str], None]) -> None:
         self._clips = [clip for clip in clips if clip.audio is not None]
-        self._rate = rate
+        self._rate, self._say = rate, say
         self._kept = lru_cache(_IN_MEMORY)(self._read)
 
     def __len__(self) -> int:
@@ -58,7 +58,8 @@ class SpeechCrops:
     def _read(self, index: int) -> Samples | None:
         try:
             return clip_audio(self._clips[index], self._rate)
-        except Unscorable:
+        except Unscorable as error:
+            self._say(f"left out: {self._clips[index].id}: {error}")
             return None
 
 
