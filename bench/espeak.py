@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import re
 import subprocess
-import sys
 import unicodedata
 from bisect import bisect_right
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bench import espeak_stays
 from bench.errors import DataError, UsageError, did_you_mean
 from bench.records import Audio
 
@@ -81,7 +81,7 @@ def available() -> list[str]:
 
 def variants() -> list[str]:
     """The names of the bundled voice variants (``f2``, ``m1``, ``Diogo`` …), sorted."""
-    return sorted(path.name for path in (_library()[1] / "voices" / "!v").iterdir() if path.is_file())
+    return sorted(path.name for path in (library()[1] / "voices" / "!v").iterdir() if path.is_file())
 
 
 def check_text(text: str) -> str:
@@ -167,7 +167,7 @@ class Phonemes:
 
 
 def phonemise(texts: Sequence[str], language: str = LANGUAGE) -> Phonemes:
-    """Phonemes of ``texts`` in the voice ``language``, all in one process; no limit of characters.
+    """Phonemes of ``texts`` in the voice ``language``, all in one process, which stays; no limit of characters.
 
     Raises:
         UsageError: espeakng-loader is absent.
@@ -175,18 +175,18 @@ def phonemise(texts: Sequence[str], language: str = LANGUAGE) -> Phonemes:
     """
     if any("\0" in text for text in texts):
         raise SpeechError("text with the character U+0000", "remove control characters.")
-    head, _ = _ask({"voice": language, "phonemes": list(texts)})
+    task = {"voice": language, "phonemes": list(texts)}
+    line = espeak_stays.answer(_told(task), _TIMEOUT_S)
+    head = _checked(line) if line else _ask(task)[0]  # a process of its own, where the other one died of it
     return Phonemes(tuple(tuple(parts) for parts in head["phonemes"]), str(head["version"]))
 
 
 def _ask(task: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
     """The child's answer to ``task``. Raises :class:`SpeechError` where it has none."""
-    library, data = _library()
-    child = Path(__file__).with_name("espeak_child.py")
     try:
         done = subprocess.run(
-            [sys.executable, "-I", "-S", str(child)],
-            input=json.dumps({"library": str(library), "data": str(data), **task}).encode(),
+            espeak_stays.CHILD,
+            input=_told(task),
             capture_output=True,
             timeout=_TIMEOUT_S,
             check=False,
@@ -197,10 +197,19 @@ def _ask(task: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
     if done.returncode != 0 or not line:
         last = done.stderr.decode("utf-8", "replace").strip().rsplit("\n", 1)[-1]
         raise SpeechError(f"espeak-ng ended with status {done.returncode}: {last}", "reinstall espeakng-loader.")
-    head = json.loads(line)
+    return _checked(line), sound
+
+
+def _told(task: dict[str, Any]) -> bytes:
+    file, data = library()
+    return json.dumps({"library": str(file), "data": str(data), **task}).encode()
+
+
+def _checked(line: bytes) -> dict[str, Any]:
+    head: dict[str, Any] = json.loads(line)
     if "error" in head:
         raise SpeechError(f"espeak-ng: {head['error']}", "check the voice and the text.")
-    return head, sound
+    return head
 
 
 def _in_range(name: str, value: int, limits: tuple[int, int]) -> None:
@@ -208,8 +217,8 @@ def _in_range(name: str, value: int, limits: tuple[int, int]) -> None:
         raise UsageError(f"{name} = {value}", f"possible: {limits[0]} to {limits[1]}.")
 
 
-def _library() -> tuple[Path, Path]:
-    """The shared library and its data folder."""
+def library() -> tuple[Path, Path]:
+    """The shared library and its data folder. Raises :class:`UsageError` where espeakng-loader is absent."""
     if available():
         raise UsageError("espeak-ng (package espeakng-loader) is not installed", _INSTALL)
     import espeakng_loader

@@ -9,7 +9,8 @@ Standard input: a JSON object (``library``, ``data``, ``voice``, ``pitch``, ``ra
 samples as native 16-bit integers. An event is ``[type, text position, text length, sample, name]``.
 
 With ``phonemes`` (a list of texts) in place of ``text`` nothing is spoken: the answer has ``phonemes``, for each
-text the list of espeak's clauses in IPA with ``_`` between phonemes, and ``version``.
+text the list of espeak's clauses in IPA with ``_`` between phonemes, and ``version``. Nothing is carried from one text
+to the next there, so with the argument ``--stay`` the process answers such requests, one a line, until its input ends.
 """
 
 from __future__ import annotations
@@ -93,14 +94,22 @@ def _speak(task: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
     return {"rate": rate, "events": events}, bytes(sound)
 
 
-def _phonemise(task: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
-    lib = ctypes.CDLL(task["library"])
-    if lib.espeak_Initialize(SYNCHRONOUS, 0, task["data"].encode(), 0) <= 0:
-        raise ValueError(f"espeak_Initialize failed with the data in {task['data']}")
+def phonemise(task: dict[str, Any], ready: dict[str, ctypes.CDLL]) -> tuple[dict[str, Any], bytes]:
+    """The answer to a task with ``phonemes``. ``ready`` keeps the library once it is set up.
+
+    Raises:
+        OSError, ValueError: the library or its data cannot be loaded, or the voice is unknown.
+    """
+    if task["library"] not in ready:
+        lib = ctypes.CDLL(task["library"])
+        if lib.espeak_Initialize(SYNCHRONOUS, 0, task["data"].encode(), 0) <= 0:
+            raise ValueError(f"espeak_Initialize failed with the data in {task['data']}")
+        lib.espeak_TextToPhonemes.restype = ctypes.c_char_p
+        lib.espeak_Info.restype = ctypes.c_char_p
+        ready[task["library"]] = lib
+    lib = ready[task["library"]]
     if lib.espeak_SetVoiceByName(task["voice"].encode()) != 0:
         raise ValueError(f"espeak-ng has no voice {task['voice']!r}")
-    lib.espeak_TextToPhonemes.restype = ctypes.c_char_p
-    lib.espeak_Info.restype = ctypes.c_char_p
     clauses = [_clauses(lib, text) for text in task["phonemes"]]
     return {"phonemes": clauses, "version": lib.espeak_Info(None).decode()}, b""
 
@@ -116,15 +125,24 @@ def _clauses(lib: ctypes.CDLL, text: str) -> list[str]:
     return found
 
 
-def main() -> None:
-    """Read the request, speak or write phonemes, write the answer."""
-    task = json.loads(sys.stdin.buffer.read())
+def _answer(request: bytes, ready: dict[str, ctypes.CDLL]) -> None:
+    task = json.loads(request)
     try:
-        head, sound = _phonemise(task) if "phonemes" in task else _speak(task)
+        head, sound = phonemise(task, ready) if "phonemes" in task else _speak(task)
     except (OSError, ValueError) as error:
         head, sound = {"error": str(error)}, b""
     sys.stdout.buffer.write(json.dumps(head).encode() + b"\n" + sound)
     sys.stdout.buffer.flush()
+
+
+def main() -> None:
+    """Read the request, speak or write phonemes, write the answer."""
+    ready: dict[str, ctypes.CDLL] = {}
+    if sys.argv[1:] != ["--stay"]:
+        _answer(sys.stdin.buffer.read(), ready)
+        return
+    while line := sys.stdin.buffer.readline():
+        _answer(line, ready)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors import safe_open
 
-from bench import espeak
+from bench import espeak, espeak_stays
 from bench.conformance import Case, run_case
 from bench.errors import UsageError
 from bench.systems.hierspeech.adapters_front import OPS
@@ -122,6 +123,28 @@ def test_phonemes_of_espeak_alone() -> None:
         espeak.phonemise(["a\0b"])
     with pytest.raises(espeak.SpeechError, match="no voice"):
         espeak.phonemise(["a"], "no-such-language")
+
+
+@speaks
+def test_the_process_that_stays_is_started_again_when_it_dies() -> None:
+    first = espeak.phonemise(["hello"])
+    child = espeak_stays._running[os.getpid()]
+    child.kill()
+    child.wait()
+    assert espeak.phonemise(["hello"]) == first
+    assert espeak_stays._running[os.getpid()].pid != child.pid
+
+
+@speaks
+def test_a_text_that_the_staying_process_does_not_answer_goes_to_one_of_its_own(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    first = espeak.phonemise(["hello"])
+    child = espeak_stays._running[os.getpid()]
+    monkeypatch.setattr(espeak_stays, "_asked", lambda child, request, timeout_s: b"")
+    assert espeak.phonemise(["hello"]) == first
+    assert child.poll() is not None
+    assert os.getpid() not in espeak_stays._running
 
 
 @speaks

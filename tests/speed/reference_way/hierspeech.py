@@ -1,22 +1,28 @@
 """Text to speech as the official script does it, one text after the other and nothing kept between them.
 
 After ``sh-lee-prml/HierSpeechpp: inference.py, ttv_v1/t2w2v_transformer.py`` (specs/hierspeech.md 4.4 and 5): espeak is
-asked per text, the prompt is read, and both its rows are encoded by both networks, per text; weights are normalised
-at every call; the alias-free activation is a transposed and a plain depth-wise convolution; durations are made a matrix
-of zeros and ones that is multiplied with. The modules are this project's classes as they are trained.
+set up per text, in this process (its wrapper copies the library, loads the copy and throws it away); the prompt is
+read, and both its rows are encoded by both networks, per text; weights are normalised at every call; the alias-free
+activation is a transposed and a plain depth-wise convolution; durations are made a matrix of zeros and ones that is
+multiplied with. The modules are this project's classes as they are trained.
 """
 
 from __future__ import annotations
 
+import shutil
+import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from bench import media
+from bench import espeak_child, media
+from bench.espeak import Phonemes, library
 from bench.records import Source
 from bench.systems.hierspeech import alias_free_cpu
+from bench.systems.hierspeech import text as front_end
 from bench.systems.hierspeech.mel import log_mel
 from bench.systems.hierspeech.resample import resample
 from bench.systems.hierspeech.text import tokens
@@ -34,6 +40,7 @@ class PlainSpeech:
         self._ttv, self._synthesizer, self._finer, self._denoiser = ttv, synthesizer, finer, denoiser
         self._ratio = denoise_ratio
         alias_free_cpu.serves = lambda x: False  # this process runs the form with convolutions
+        front_end.phonemise = _phonemise
 
     @torch.no_grad()
     def say(self, text: str, voice: Path, seed: int) -> Any:
@@ -84,6 +91,16 @@ class PlainSpeech:
         z = net.flow(net.flow_l(z, mask, g, reverse=True), mask, g, reverse=True)
         source, _ = net.sn(z, g)
         return net.dec(z, source, g)
+
+
+def _phonemise(texts: Sequence[str], language: str) -> Phonemes:
+    """As :func:`bench.espeak.phonemise`, with a copy of the library of its own."""
+    file, data = library()
+    with tempfile.TemporaryDirectory() as folder:
+        copy = shutil.copy(file, folder)
+        task = {"library": copy, "data": str(data), "voice": language, "phonemes": list(texts)}
+        head, _ = espeak_child.phonemise(task, {})
+    return Phonemes(tuple(tuple(parts) for parts in head["phonemes"]), head["version"])
 
 
 def _path(durations: Any, frames: int) -> Any:
