@@ -89,6 +89,7 @@ embedded: env
 	$(call ship,hierspeech,2,face,face_no_sync,300 --limit 160 --set sync=none)
 	$(call ship,hicodit,codec,codec,codec,48)
 	$(call ship,hicodit,dit,hicodit,hicodit,3700 --set schedule=3700)
+	$(call ship,hicodit,expression,expression,expression,900 --limit 160 --set schedule=900)
 	$(ALONE) data make demo --size 960
 	$(call ship,talker,vae,vae,vae,1000)
 	$(call ship,talker,motion-encoder,encoder,motion_encoder,2000)

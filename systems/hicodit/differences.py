@@ -50,7 +50,8 @@ DIFFERENCES: Mapping[str, str] = {
     "choice: times": "in half of the training samples low levels are at an earlier time than high ones",
     "choice: alignment": "each video frame's features stand for two code frames; one emotion step for 25",
     "choice: emotion": (
-        "neutral, or Poster V2 from a file of the user's (emotion=poster2); means over windows of 0.5 s, then the class"
+        "neutral; or Poster V2 from a file of the user's (emotion=poster2); or a small classifier (emotion=tiny) that "
+        "has learnt from neutral faces moved into expressions; means over windows of 0.5 s, then the class"
     ),
     "choice: long clips": (
         "above 10 s windows of 8 s that share 1 s (tier embedded: 4 s and 0.5 s); the tokens of the shared part are "

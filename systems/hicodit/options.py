@@ -34,15 +34,20 @@ class HiCoDiTOptions(BaseModel):
     high_steps: int | None = Field(default=None, ge=1, le=1000, description="of the high levels, after the low ones")
     temperature: float | None = Field(default=None, gt=0, le=10, description="of the distribution over codes: 1")
     kappa: float | None = Field(default=None, ge=0, le=100, description="noise of the confidence sampler: 4.5")
+    scales: Literal["lrs3", "lrs2"] = Field(
+        default="lrs3", description="the data set whose guidance the paper prints, for sampler paper and default"
+    )
     w_all: float | None = Field(default=None, ge=0, le=20, description="guidance by all conditions together")
     w_lip: float | None = Field(default=None, ge=0, le=20, description="guidance by the lips alone")
     w_id: float | None = Field(default=None, ge=0, le=20, description="guidance by the identity alone")
     w_emo: float | None = Field(default=None, ge=0, le=20, description="guidance by the emotion alone")
 
-    emotion: Literal["constant", "poster2"] = Field(
-        default="constant", description="neutral throughout, or by the classifier of emotion_file"
+    emotion: Literal["constant", "tiny", "poster2"] = Field(
+        default="constant", description="neutral throughout, by the small classifier, or by that of emotion_file"
     )
-    emotion_file: str | None = Field(default=None, description="Poster V2 as TorchScript: faces to 7 logits")
+    emotion_file: str | None = Field(
+        default=None, description="Poster V2 as TorchScript: faces to 7 logits; or weights of the stage expression"
+    )
     codec: CodecName = Field(default="dac_16k", description="of the full-size model; as it was trained with")
 
     window_seconds: float | None = Field(

@@ -28,12 +28,13 @@ if TYPE_CHECKING:
     from bench.metrics.speaker_net import VoiceEncoder
     from bench.systems.hicodit.codec import Codec
     from bench.systems.hicodit.emotion import EmotionExtractor
+    from bench.systems.hicodit.expression import TinyExpression
     from bench.systems.hicodit.front import Front
     from bench.systems.hicodit.model import HiCoDiT
     from bench.systems.hicodit.options import CodecName, HiCoDiTOptions
     from bench.systems.hicodit.training.makers import Listeners
 
-_NETWORK, _CODEC = "hicodit", "codec"
+_NETWORK, _CODEC, _EXPRESSION = "hicodit", "codec", "expression"
 _FOLDER = "hicodit-conditions"
 
 
@@ -121,12 +122,31 @@ def full_extractor(device: str, emotion: EmotionExtractor | None = None) -> Full
 
 
 def emotion_of(options: HiCoDiTOptions, device: str) -> EmotionExtractor | None:
-    """Who tells expressions; ``None``: nobody, they are neutral."""
-    if options.emotion_file is None:
+    """Who tells expressions; ``None``: nobody, they are neutral.
+
+    Raises:
+        UsageError, DataError: a file is not here or does not fit.
+    """
+    path = _given(options.emotion_file)
+    if options.emotion == "tiny":
+        return tiny_expression(path, device)
+    if path is None:
         return None
     from bench.systems.hicodit.emotion import Poster2
 
-    return Poster2(regular(Path(options.emotion_file), "emotion_file"), device)
+    return Poster2(regular(path, "emotion_file"), device)
+
+
+def tiny_expression(path: Path | None, device: str) -> TinyExpression:
+    """The small classifier of expressions; ``None``: the shipped one."""
+    from bench.systems.hicodit.expression import ExpressionNet, TinyExpression
+    from bench.weights import sha256
+
+    network = ExpressionNet()
+    if path is None:
+        told = EMBEDDED.identity(weight_files.TINY_EXPRESSION)
+        return TinyExpression(EMBEDDED.fill(network, weight_files.TINY_EXPRESSION), told, device)
+    return TinyExpression(filled(network, path, _EXPRESSION, "emotion_file"), sha256(path)[:12], device)
 
 
 def check_codec(codec: Codec, facts: Mapping[str, str]) -> None:

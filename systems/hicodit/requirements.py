@@ -63,20 +63,22 @@ class Needs:
             )
         if self.small and self.options.codec != "dac_16k":
             raise NotHereError(f"codec={self.options.codec}: tier embedded has one codec", "leave it out.")
-        if (self.options.emotion == "poster2") != (self.options.emotion_file is not None):
-            raise UsageError(
-                "emotion=poster2 and emotion_file belong together", "give both: the file is yours, as TorchScript."
-            )
+        emotion, given = self.options.emotion, self.options.emotion_file is not None
+        if emotion == "poster2" and not given:
+            raise UsageError("emotion=poster2 needs emotion_file", "the file is yours, as TorchScript.")
+        if emotion == "constant" and given:
+            raise UsageError("emotion_file is of no use to emotion=constant", "set emotion=poster2, or emotion=tiny.")
 
     def files(self) -> tuple[WeightFile, ...]:
         """The weight files."""
         given = self.options
+        expression = (files.TINY_EXPRESSION,) if given.emotion == "tiny" and not given.emotion_file else ()
         if self.small:
             pairs = ((given.dit, files.TINY), (given.codec_file, files.TINY_CODEC))
-            return tuple(weight for path, weight in pairs if not path)
+            return (*(weight for path, weight in pairs if not path), *expression)
         face = (files.ARCFACE,) if given.mode == "video" else ()
         codec = () if given.codec_file else files.CODECS[given.codec]
-        return (files.AV_HUBERT, *face, *codec)
+        return (files.AV_HUBERT, *face, *codec, *expression)
 
     def missing(self) -> list[str]:
         """What keeps the system from running, one line each with its remedy."""

@@ -18,7 +18,7 @@ _OF_GUIDANCE = ("w_all", "w_lip", "w_id", "w_emo")
 
 def sampler_of(options: HiCoDiTOptions, tier: Tier) -> Sampler:
     """The preset of ``options``, else of ``tier``, changed by the settings that have a value."""
-    preset = Sampler.preset(manner_of(options, tier).sampler)
+    preset = Sampler.preset(manner_of(options, tier).sampler, options.scales)
     guidance = replace(preset.guidance, **_set(options, _OF_GUIDANCE))
     return replace(preset, guidance=guidance, **_set(options, _OF_SAMPLER))
 

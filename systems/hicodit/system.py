@@ -68,9 +68,9 @@ class HiCoDiTSystem(System):
 
     @classmethod
     def stages(cls) -> Mapping[str, str]:
-        """The codec, then the diffusion model over its tokens."""
+        """The codec, the diffusion model over its tokens, and the small classifier of expressions."""
         module = "bench.systems.hicodit.training"
-        return {"codec": f"{module}.codec:stage", "dit": f"{module}.dit:stage"}
+        return {name: f"{module}.{name}:stage" for name in ("codec", "dit", "expression")}
 
     @classmethod
     def preparation(cls) -> str:

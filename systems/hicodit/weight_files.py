@@ -49,8 +49,9 @@ CODECS: dict[str, tuple[WeightFile, ...]] = {"dac_16k": (DAC,), "maskgct": (MASK
 #: Shipped, of ``bench train hicodit --config tiny``.
 TINY = embedded_file("hicodit", "hicodit", "dit")
 TINY_CODEC = embedded_file("hicodit", "codec", "codec")
+TINY_EXPRESSION = embedded_file("hicodit", "expression", "expression")
 
 CANONICAL = (AV_HUBERT, ARCFACE, DAC, MASKGCT_ENCODER, MASKGCT_DECODER)
-EMBEDDED = (TINY, TINY_CODEC)
+EMBEDDED = (TINY, TINY_CODEC, TINY_EXPRESSION)
 #: Everything that the system can use.
 ALL = (*CANONICAL, *EMBEDDED)

@@ -28,7 +28,7 @@ from bench.systems.hicodit.training.hearing import Hearing
 from bench.systems.hicodit.training.makers import Makers, record_makers
 from bench.systems.hicodit.training.objective import identity_distance, score
 from bench.systems.hicodit.training.options import RECIPES, DitOptions, Recipe
-from bench.systems.hicodit.training.records import record_of
+from bench.systems.hicodit.training.records import RECORDS
 from bench.train import Loss, Stage
 from bench.train_files import Sound
 from bench.train_rates import cosine, set_rate
@@ -67,7 +67,7 @@ class DitData:
 
 def dit_data(request: TrainRequest, recipe: Recipe, makers: Makers) -> DitData:
     """The clips of a request; in the tiny configuration all of them are made now, for the statistics of voices."""
-    load = partial(record_of, folder=request.folder.parent / "hicodit", makers=makers)
+    load = partial(RECORDS.of, folder=request.folder.parent / "hicodit", makers=makers)
 
     def made(clips: Sequence[Clip]) -> Records:
         return Records(clips, load, recipe.seconds, request.progress)
@@ -87,6 +87,7 @@ class DitStage(Stage):
     """The score's loss and the adapter's; the curve has cross entropies of masked tokens by level, unweighted."""
 
     name = "hicodit-dit"
+    bad_steps = 5
     clip_norm: Mapping[str, float] = {_MODEL: _CLIP_NORM, _ADAPTER: _CLIP_NORM}
 
     def __init__(self, request: TrainRequest, options: DitOptions, recipe: Recipe, data: DitData) -> None:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from bench.systems.hicodit.options import CodecName
 
 _DIGITS = 16
-_EMOTION = "emotion"  # what a data set calls the class of a clip
+EMOTION = "emotion"  # what a data set calls the class of a clip
 _NEUTRAL = 0
 _TINY = "tiny-1"  # the version of crops, faces and voices
 
@@ -40,7 +40,7 @@ class Listeners:
 
 
 class Makers:
-    """See :class:`.records.RecordMakers`. ``listeners`` are built when the first clip needs them.
+    """See :class:`bench.shards.Makers`. ``listeners`` are built when the first clip needs them.
 
     ``told`` names their weights and settings.
     """
@@ -56,7 +56,7 @@ class Makers:
         return self._listeners()
 
     def make(self, clip: Clip) -> ClipRecord:
-        """See :meth:`.records.RecordMakers.make`."""
+        """See :meth:`bench.shards.Makers.make`."""
         if clip.video is None:
             raise Unscorable("no_video_stream", clip.id)
         seen = self.listeners.extractor.extract(Media(clip.video, None, ""))
@@ -78,7 +78,7 @@ def emotion_of(clip: Clip) -> int:
     Raises:
         DataError: a class that the model does not know.
     """
-    named = clip.extra.get(_EMOTION)
+    named = clip.extra.get(EMOTION)
     if named is None:
         return _NEUTRAL
     if named not in CLASSES:

@@ -27,7 +27,7 @@ from bench.systems.hicodit.training.data import Records
 from bench.systems.hicodit.training.makers import record_makers
 from bench.systems.hicodit.training.measure import Exam, Row, row_of_codec, row_of_model, row_of_speech
 from bench.systems.hicodit.training.options import RECIPES
-from bench.systems.hicodit.training.records import record_of
+from bench.systems.hicodit.training.records import RECORDS
 from bench.systems.hicodit.weight_files import TINY
 from bench.weights import here
 
@@ -83,7 +83,7 @@ def exam_of(split: str, progress: Progress) -> Exam:
     if not isinstance(makers.codec, MelRvqCodec):
         raise TypeError(f"the codec is {makers.codec.name}")
     clips, _ = planning.list_clips(planning.open_dataset("demo", None), split, progress)
-    load = partial(record_of, folder=planning.cache_folder() / "train" / "hicodit", makers=makers)
+    load = partial(RECORDS.of, folder=planning.cache_folder() / "train" / "hicodit", makers=makers)
     records, recipe = Records(clips, load, (0.0, 60.0), progress), RECIPES["tiny"]
     nobody = torch.zeros(recipe.sizes.voice)  # a face is all that models are told of the speaker
     return Exam.of(Drawn(records, lambda _: nobody, recipe, seed=0), makers.codec)
