@@ -8,10 +8,9 @@ training that was killed goes on from its last checkpoint with the very losses t
 from __future__ import annotations
 
 import hashlib
-import os
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,24 +19,32 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 import torch
 from torch import nn
 
+from bench import train_sharding
 from bench.errors import BenchError, UsageError
 from bench.train_files import CurveLog, Sound, read_checkpoint, write_checkpoint, write_weights
+from bench.train_sharding import Sharded, whole
+from bench.train_world import World
 
 if TYPE_CHECKING:
     from bench.progress import Progress
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+PARALLEL = ("ddp", "fsdp")
 CHECKPOINT = "last.pt"
 WEIGHTS = "weights.safetensors"
 _ABSENT = object()  # a setting that a checkpoint does not know; None is a value
 
 
 class Loss(NamedTuple):
-    """A loss to descend: which optimiser steps on it, and what is written to the curve."""
+    """A loss to descend: which optimiser steps on it, and what is written to the curve.
+
+    ``partial``: the optimiser does not step yet; its next loss adds its gradients to this one's.
+    """
 
     optimiser: str
     value: torch.Tensor
     logged: Mapping[str, float | torch.Tensor]
+    partial: bool = False
 
 
 class Stage(ABC):
@@ -45,10 +52,12 @@ class Stage(ABC):
 
     ``name`` and ``describe`` enter the checkpoint: a training goes on only as what it was.
     ``clip_norm`` bounds the norm of an optimiser's gradients; ``averaged`` names networks of which an
-    exponential average with that decay is kept and shipped.
+    exponential average with that decay is kept and shipped. A step whose loss or gradient is no number is
+    skipped, but the ``bad_steps``-th in a row ends the training; 1: so does the first.
     """
 
     name: ClassVar[str]
+    bad_steps: ClassVar[int] = 1
     clip_norm: Mapping[str, float] = {}
     averaged: Mapping[str, float] = {}
 
@@ -72,6 +81,14 @@ class Stage(ABC):
         """Settings that decide the result, in JSON's types."""
         return {}
 
+    def sharded(self) -> Sequence[Sharded]:
+        """What ``--parallel fsdp`` splits over the processes; empty: nothing.
+
+        Raises:
+            UsageError: under these settings nothing can be split.
+        """
+        return ()
+
     def facts(self) -> Mapping[str, str]:
         """What the header of the weights says of this stage, beside command, data and versions."""
         return {}
@@ -91,7 +108,10 @@ class Stage(ABC):
 
 @dataclass(frozen=True)
 class TrainSettings:
-    """How long and where. ``every``: steps between checkpoints; ``budget_s``: stop in time, between two steps."""
+    """How long and where. ``every``: steps between checkpoints; ``budget_s``: stop in time, between two steps.
+
+    ``parallel``: what the processes of ``torchrun`` share: ``ddp`` the batch, ``fsdp`` the networks too.
+    """
 
     steps: int
     folder: Path
@@ -101,10 +121,13 @@ class TrainSettings:
     every: int = 200
     budget_s: float | None = None
     provenance: Mapping[str, str] = field(default_factory=dict)
+    parallel: str = "ddp"
 
     def __post_init__(self) -> None:
         if self.dtype not in DTYPES:
             raise UsageError(f"--dtype {self.dtype!r} is unknown", f"one of {', '.join(DTYPES)}.")
+        if self.parallel not in PARALLEL:
+            raise UsageError(f"--parallel {self.parallel!r} is unknown", f"one of {', '.join(PARALLEL)}.")
         if self.steps < 1 or self.every < 1:
             raise UsageError("--steps and --every must be at least 1", "")
         if self.dtype != "float32" and not self.device.startswith("cuda"):
@@ -141,81 +164,41 @@ def train(
 
     Raises:
         UsageError: the checkpoint is of another stage or of other settings.
-        TrainingError: a loss is not finite; the last checkpoint stays.
+        TrainingError: losses are not finite, for as many steps as the stage bears; the last checkpoint stays.
     """
-    world = _World.of_environment(settings.device)
+    world = World.of_environment(settings.device)
     with world:
         return _Loop(stage, settings, world, stop).run(progress)
 
 
-@dataclass
-class _World:
-    """The processes of ``torchrun``; one without it."""
-
-    rank: int
-    size: int
-    device: torch.device
-
-    @classmethod
-    def of_environment(cls, device: str) -> _World:
-        rank, size = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
-        local = int(os.environ.get("LOCAL_RANK", "0"))
-        return cls(rank, size, torch.device(f"cuda:{local}" if device == "cuda" and size > 1 else device))
-
-    def __enter__(self) -> _World:
-        if self.size > 1:
-            torch.distributed.init_process_group("nccl" if self.device.type == "cuda" else "gloo")
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        if self.size > 1:
-            torch.distributed.destroy_process_group()
-
-    def average(self, parameters: list[nn.Parameter]) -> None:
-        """The mean gradient over all processes, in one message."""
-        if self.size == 1:
-            return
-        gradients = [p.grad if p.grad is not None else torch.zeros_like(p) for p in parameters]
-        flat = torch.cat([gradient.reshape(-1).float() for gradient in gradients])
-        torch.distributed.all_reduce(flat)
-        flat /= self.size
-        for parameter, part in zip(parameters, torch.split(flat, [g.numel() for g in gradients]), strict=True):
-            parameter.grad = part.view_as(parameter).to(parameter.dtype)
-
-    def agree(self, tensors: list[torch.Tensor]) -> None:
-        """Everybody gets rank 0's tensors (running statistics differ between ranks)."""
-        if self.size > 1:
-            for tensor in tensors:
-                torch.distributed.broadcast(tensor, 0)
-
-    def any(self, flag: bool) -> bool:
-        """Whether any process says so: all stop together."""
-        if self.size == 1:
-            return flag
-        vote = torch.tensor([float(flag)], device=self.device)
-        torch.distributed.all_reduce(vote)
-        return bool(vote.item())
-
-
 class _Loop:
-    def __init__(self, stage: Stage, settings: TrainSettings, world: _World, stop: Callable[[], bool]) -> None:
+    def __init__(self, stage: Stage, settings: TrainSettings, world: World, stop: Callable[[], bool]) -> None:
         self._stage, self._settings, self._world, self._stop = stage, settings, world, stop
-        self._networks = {name: network.to(world.device) for name, network in stage.networks().items()}
-        self._optimisers = dict(stage.optimisers())
+        self._split = settings.parallel == "fsdp"
+        self._networks, self._optimisers = dict(stage.networks()), dict(stage.optimisers())
+        if self._split:
+            parts = stage.sharded()
+            train_sharding.check(world, settings.dtype, parts, stage.name, averaged=bool(stage.averaged))
+            train_sharding.shard(parts, self._optimisers.values(), world)
+        for network in self._networks.values():
+            network.to(world.device)
         self._averages = {name: _Average(self._networks[name], decay) for name, decay in stage.averaged.items()}
         self._scaler = torch.amp.GradScaler(world.device.type, enabled=settings.dtype == "float16")
         self._fingerprint = {"stage": stage.name, "seed": settings.seed, "world": world.size, **stage.describe()}
         self._began = time.monotonic()
+        self._bad = 0  # steps in a row that were skipped
+        self._begun: set[str] = set()  # optimisers that have gradients of a partial loss
 
     def run(self, progress: Progress) -> Trained:
         first = self._resume()
-        self._world.agree([t for network in self._networks.values() for t in network.state_dict().values()])
+        if not self._split:
+            self._world.agree([t for network in self._networks.values() for t in network.state_dict().values()])
         log = CurveLog(self._settings.folder, first) if self._world.rank == 0 else None
         steps, step = self._settings.steps, first
         try:
             with progress.stage(f"train {self._stage.name}", max(0, steps - first), first) as bar:
                 while step < steps and not self._world.any(self._out_of_time() or self._stop()):
-                    logged = self._step(step)
+                    logged = self._step(step, progress)
                     step += 1
                     if log is not None:
                         log.add(step, logged)
@@ -229,13 +212,13 @@ class _Loop:
         self._save(step)
         asked = self._world.any(self._stop())
         why = "steps" if step >= steps else "asked" if asked else "budget"
-        return Trained(step, why, self._ship(step) if self._world.rank == 0 else None)
+        return Trained(step, why, self._ship(step) if self._split or self._world.rank == 0 else None)
 
     def _out_of_time(self) -> bool:
         budget = self._settings.budget_s
         return budget is not None and time.monotonic() - self._began >= budget
 
-    def _step(self, step: int) -> dict[str, float]:
+    def _step(self, step: int, progress: Progress) -> dict[str, float]:
         for network in self._networks.values():
             network.train()
         self._stage.begin(step)
@@ -247,38 +230,74 @@ class _Loop:
         generator = torch.Generator(self._world.device).manual_seed(seed)
         losses = self._stage.losses(batch, step, generator)
         logged: dict[str, float] = {}
+        statistics = self._statistics()
+        self._begun.clear()
         while True:
             with self._autocast():
                 loss = next(losses, None)
             if loss is None:
                 break
-            self._descend(loss, step)
+            trouble = self._descend(loss)
+            if trouble:
+                progress.say(self._skipped(f"{trouble} at step {step}", statistics))
+                return {**logged, "skipped": 1.0}
             logged |= {name: float(value) for name, value in loss.logged.items()}
         for average in self._averages.values():
             average.update()
+        self._bad = 0
         return logged
+
+    def _statistics(self) -> list[tuple[torch.Tensor, torch.Tensor]]:
+        """Running statistics and a copy of each, where a step may be skipped: a loss that is no number spoils them."""
+        if self._stage.bad_steps == 1:
+            return []
+        return [(one, one.clone()) for network in self._networks.values() for one in network.buffers()]
+
+    def _skipped(self, trouble: str, statistics: list[tuple[torch.Tensor, torch.Tensor]]) -> str:
+        """Undo what a step without a number to descend has done to the networks; a line for people.
+
+        Raises:
+            TrainingError: it is one too many.
+        """
+        self._bad += 1
+        if self._bad >= self._stage.bad_steps:
+            raise TrainingError(
+                trouble + (f", the last of {self._bad} in a row" if self._bad > 1 else ""),
+                "the last checkpoint is kept; try a lower learning rate or --dtype float32.",
+            )
+        for current, before in statistics:
+            current.copy_(before)
+        return f"{trouble}: nothing is learned from it"
 
     def _autocast(self) -> AbstractContextManager[Any]:
         if self._settings.dtype == "float32":
             return nullcontext()
         return torch.autocast(self._world.device.type, DTYPES[self._settings.dtype])
 
-    def _descend(self, loss: Loss, step: int) -> None:
-        if not bool(torch.isfinite(loss.value)):
-            raise TrainingError(
-                f"the loss of {loss.optimiser!r} is {loss.value.item()} at step {step}",
-                "the last checkpoint is kept; try a lower learning rate or --dtype float32.",
-            )
+    def _descend(self, loss: Loss) -> str:
+        """One step on a loss; what is no number where there is none to take, and then nothing is changed."""
+        finite = bool(torch.isfinite(loss.value))
+        if self._world.any(not finite):
+            return f"the loss of {loss.optimiser!r} is {'no number elsewhere' if finite else loss.value.item()}"
         optimiser = self._optimisers[loss.optimiser]
         parameters = [p for group in optimiser.param_groups for p in group["params"]]
-        optimiser.zero_grad(set_to_none=True)
+        if loss.optimiser not in self._begun:
+            optimiser.zero_grad(set_to_none=True)
         torch.autograd.backward(self._scaler.scale(loss.value))
+        if loss.partial:
+            self._begun.add(loss.optimiser)
+            return ""
+        self._begun.discard(loss.optimiser)
         self._scaler.unscale_(optimiser)
-        self._world.average(parameters)
+        if not self._split:  # else they are averaged already
+            self._world.average(parameters)
         if loss.optimiser in self._stage.clip_norm:
-            nn.utils.clip_grad_norm_(parameters, self._stage.clip_norm[loss.optimiser])
+            norm = whole(nn.utils.clip_grad_norm_(parameters, self._stage.clip_norm[loss.optimiser]))
+            if not self._scaler.is_enabled() and not bool(torch.isfinite(norm)):  # else the scaler sees to it
+                return f"the gradient of {loss.optimiser!r} is {norm.item()}"
         self._scaler.step(optimiser)
         self._scaler.update()
+        return ""
 
     def _resume(self) -> int:
         found = read_checkpoint(self._settings.folder / CHECKPOINT, self._world.device)
@@ -295,9 +314,9 @@ class _Loop:
                 "give another --out, or the settings that it began with.",
             )
         for name, network in self._networks.items():
-            network.load_state_dict(found["networks"][name])
+            train_sharding.load(network, found["networks"][name])
         for name, optimiser in self._optimisers.items():
-            optimiser.load_state_dict(found["optimisers"][name])
+            train_sharding.load_optimiser(optimiser, found["optimisers"][name])
         for name, average in self._averages.items():
             average.load(found["averages"][name])
         self._scaler.load_state_dict(found["scaler"])
@@ -305,6 +324,8 @@ class _Loop:
 
     def _save(self, step: int) -> None:
         self._world.agree([b for network in self._networks.values() for b in network.buffers()])
+        networks = {name: whole(network.state_dict()) for name, network in self._networks.items()}
+        optimisers = {name: whole(optimiser.state_dict()) for name, optimiser in self._optimisers.items()}
         if self._world.rank:
             return
         write_checkpoint(
@@ -312,14 +333,15 @@ class _Loop:
             {
                 "step": step,
                 "fingerprint": self._fingerprint,
-                "networks": {name: network.state_dict() for name, network in self._networks.items()},
-                "optimisers": {name: optimiser.state_dict() for name, optimiser in self._optimisers.items()},
+                "networks": networks,
+                "optimisers": optimisers,
                 "averages": {name: average.shadow for name, average in self._averages.items()},
                 "scaler": self._scaler.state_dict(),
             },
         )
 
-    def _ship(self, step: int) -> Path:
+    def _ship(self, step: int) -> Path | None:
+        """The weights; of split networks all processes have to give their parts, and the first one writes."""
         for network in self._networks.values():
             network.eval()
         with torch.no_grad():
@@ -327,7 +349,9 @@ class _Loop:
         tensors: dict[str, torch.Tensor] = {}
         for name, network in self._networks.items():
             state = self._averages[name].shadow if name in self._averages else network.state_dict()
-            tensors |= {f"{name}.{key}": tensor for key, tensor in state.items()}
+            tensors |= {f"{name}.{key}": tensor for key, tensor in whole(state).items()}
+        if self._world.rank:
+            return None
         known = {**self._settings.provenance, **self._stage.facts()}
         facts = {**known, "stage": self._stage.name, "steps": step, "seed": self._settings.seed}
         return write_weights(self._settings.folder / WEIGHTS, tensors, {k: str(v) for k, v in facts.items()})

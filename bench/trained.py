@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -49,3 +50,8 @@ def regular(path: Path, setting: str) -> Path:
     if not path.is_file():
         raise UsageError(f"--set {setting}={path}: no such file", "`bench train` writes weights.safetensors.")
     return path
+
+
+def no_such_files(given: Mapping[str, str | None]) -> list[str]:
+    """Settings that name a file which is not there, a line for each; ``None``: not set."""
+    return [f"{name}={path}: no such file" for name, path in given.items() if path and not Path(path).is_file()]

@@ -53,6 +53,10 @@ Every = Annotated[int, typer.Option(help="Steps between two checkpoints.", rich_
 Budget = Annotated[
     float | None, typer.Option(min=0, help="Stop after so many seconds, between two steps.", rich_help_panel="How")
 ]
+Parallel = Annotated[
+    str,
+    typer.Option(help="ddp: processes share the batch; fsdp: the networks too.", rich_help_panel="How"),
+]
 SetOption = Annotated[
     list[str] | None, typer.Option("--set", help="A stage's setting, key=value; repeatable.", rich_help_panel="How")
 ]
@@ -79,6 +83,7 @@ def _train(
     dtype: o.DtypeOption = None,
     every: Every = 200,
     budget: Budget = None,
+    parallel: Parallel = "ddp",
     set_: SetOption = None,
     data_root: o.DataRootOption = None,
     out: Out = None,
@@ -105,7 +110,7 @@ def _train(
     settings = settings.model_copy(update={"device": resolve_device(settings.device)})
     folder = out or Path("bench-train") / f"{system}-{name}-{config}"
     progress = _progress()
-    how = _how(settings, steps, folder, every, budget, config)  # refused before the data are looked at
+    how = _how(settings, steps, folder, every, budget, config, parallel)  # refused before the data are looked at
     request = training_request(system, config, settings, split, val_split, progress)
     _run(f"{system} {name} ({config})", factory, request, how)
 
@@ -154,7 +159,7 @@ def _progress() -> Progress:
 
 
 def _how(
-    settings: RunSettings, steps: int, folder: Path, every: int, budget: float | None, config: str
+    settings: RunSettings, steps: int, folder: Path, every: int, budget: float | None, config: str, parallel: str
 ) -> TrainSettings:
     from bench.train import TrainSettings
 
@@ -167,6 +172,7 @@ def _how(
         every=every,
         budget_s=budget,
         provenance={"config": config},
+        parallel=parallel,
     )
 
 

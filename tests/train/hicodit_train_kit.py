@@ -74,7 +74,7 @@ class FakeMakers:
         self.made = 0
 
     def make(self, clip: Clip) -> ClipRecord:
-        """See :class:`bench.systems.hicodit.training.records.RecordMakers`."""
+        """See :class:`bench.shards.Makers`."""
         if clip.id in self._bad:
             raise Unscorable("no_face", "nobody is seen")
         self.made += 1

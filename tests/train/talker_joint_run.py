@@ -1,4 +1,7 @@
-"""Joint training on made-up latents as a script, for `torchrun`: ``talker_joint_run.py FOLDER STEPS``."""
+"""Joint training on made-up latents as a script, for `torchrun`.
+
+``talker_joint_run.py FOLDER STEPS [PARALLEL [ACCUMULATE]]``
+"""
 
 from __future__ import annotations
 
@@ -16,11 +19,12 @@ from bench.systems.talker.training.joint_start import started
 from bench.train import TrainSettings, train
 
 if __name__ == "__main__":
-    folder, steps = Path(sys.argv[1]), int(sys.argv[2])
+    folder, steps, *more = Path(sys.argv[1]), int(sys.argv[2]), *sys.argv[3:]
+    parallel, count = more[0] if more else "ddp", int(more[1]) if len(more) > 1 else 1
     folder.mkdir(parents=True, exist_ok=True)
     recipe = RECIPES["tiny"] = small()
     request = joint_request(folder, [joint_clip(folder, number) for number in range(12)])
     data = joint.joint_data(request, recipe, FakeMakers(), MotionStats.blank(4), Characters())
     model, start = started(recipe, "tiny", None, 0)
-    stage = joint.JointStage(request, JointOptions(), model, data, start)
-    train(stage, TrainSettings(steps, folder), Progress(quiet=True))
+    stage = joint.JointStage(request, JointOptions(accumulate=count), model, data, start)
+    train(stage, TrainSettings(steps, folder, parallel=parallel), Progress(quiet=True))

@@ -7,6 +7,7 @@ import math
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -26,8 +27,8 @@ from bench.systems.hicodit.training.evaluate import as_long, controls, likelihoo
 from bench.systems.hicodit.training.makers import emotion_of
 from bench.systems.hicodit.training.objective import identity_distance, score, score_at
 from bench.systems.hicodit.training.options import RECIPES, DitOptions, Recipe
-from bench.systems.hicodit.training.records import clip_key, forget_shards, kept_in, record_of, write
-from bench.train import TrainSettings, train
+from bench.systems.hicodit.training.records import RECORDS, ClipRecord
+from bench.train import TrainingError, TrainSettings, train
 from bench.train_files import read_curve
 from bench.weights_file import load_any
 
@@ -73,12 +74,11 @@ def run(stage: dit.DitStage, steps: int, folder: Path) -> list[dict[str, float]]
 
 def test_records_come_back_from_file_and_shard_as_they_were(tmp_path: Path, clips: list[Clip]) -> None:
     makers = FakeMakers()
-    first, again = (record_of(clips[2], tmp_path, makers) for _ in range(2))
+    first, again = (RECORDS.of(clips[2], tmp_path, makers) for _ in range(2))
     assert makers.made == 1
-    place = kept_in(tmp_path, makers.identity)
-    write(place / "shard-00000.safetensors", {clip_key(clips[3]): makers.make(clips[3])})
-    forget_shards()
-    record_of(clips[3], tmp_path, makers)
+    place = RECORDS.folder(tmp_path, makers)
+    RECORDS.write_shard(place, {RECORDS.key(clips[3]): makers.make(clips[3])})
+    RECORDS.of(clips[3], tmp_path, makers)
     assert makers.made == 2
     for name in ("codes", "lip", "face", "voice", "emotion"):
         assert np.array_equal(getattr(first, name), getattr(again, name)), name
@@ -87,10 +87,10 @@ def test_records_come_back_from_file_and_shard_as_they_were(tmp_path: Path, clip
 
 def test_a_damaged_record_is_made_again(tmp_path: Path, clips: list[Clip]) -> None:
     makers = FakeMakers()
-    record_of(clips[0], tmp_path, makers)
-    (file,) = kept_in(tmp_path, "fake").iterdir()
+    RECORDS.of(clips[0], tmp_path, makers)
+    (file,) = RECORDS.folder(tmp_path, makers).iterdir()
     file.write_bytes(file.read_bytes()[:50])
-    record_of(clips[0], tmp_path, makers)
+    RECORDS.of(clips[0], tmp_path, makers)
     assert makers.made == 2
 
 
@@ -335,6 +335,32 @@ def test_full_size_recipes_learn_from_kept_features(
     assert set(load_any(tmp_path / "run" / "weights.safetensors")) == {
         f"{network}.dit.{name}" for network in ("learning", "hicodit") for name in Joined(SIZES, False).dit.state_dict()
     }
+
+
+class Spoilt(FakeMakers):
+    """Features without numbers in some clips."""
+
+    def __init__(self, *spoilt: str) -> None:
+        super().__init__(front=False)
+        self._spoilt = spoilt
+
+    def make(self, clip: Clip) -> ClipRecord:
+        made = super().make(clip)
+        return replace(made, lip=made.lip * np.float16("nan")) if clip.id in self._spoilt else made
+
+
+def test_steps_without_a_finite_loss_are_skipped_until_five_in_a_row(
+    tmp_path: Path, clips: list[Clip], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(RECIPES, "full", small(schedule=None, level_weights=(), time_floor=0.0, crop=(10, 20)))
+    monkeypatch.setattr(dit, "record_makers", lambda *_: Spoilt("c03"))
+    curve = run(dit.stage(dit_request(tmp_path / "one", clips, config="full")), 8, tmp_path / "one")  # type: ignore[arg-type]
+    assert sum("skipped" in line for line in curve) == 4, "a pass is two batches, and one of them has the clip"
+    weights = load_any(tmp_path / "one" / "weights.safetensors")
+    assert all(bool(tensor.isfinite().all()) for tensor in weights.values())
+    monkeypatch.setattr(dit, "record_makers", lambda *_: Spoilt(*(clip.id for clip in clips)))
+    with pytest.raises(TrainingError, match="of 'model' is nan at step 4, the last of 5 in a row"):
+        run(dit.stage(dit_request(tmp_path / "all", clips, config="full")), 8, tmp_path / "all")  # type: ignore[arg-type]
 
 
 def test_settings_say_what_is_trained(tmp_path: Path, clips: list[Clip], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,7 +21,6 @@ from bench.train import TrainSettings, train
 from bench.train_files import read_curve
 from bench.weights_shipped import facts
 
-
 QUIET = Progress(quiet=True)
 
 

@@ -12,9 +12,11 @@ from train_kit import make_faces
 from bench import cli
 from bench.api import Clip, Unscorable
 from bench.errors import UsageError
+from bench.prepare import Prepared, prepare
 from bench.progress import Progress
-from bench.systems.hicodit.prepare import Prepared, prepare, prepared
-from bench.systems.hicodit.training.records import PATTERN, ClipRecord, clip_key, kept, kept_in
+from bench.shards import PATTERN
+from bench.systems.hicodit.prepare import prepared
+from bench.systems.hicodit.training.records import RECORDS, ClipRecord
 from bench.train_request import TrainRequest
 
 
@@ -48,7 +50,7 @@ def clips(*names: str) -> list[Clip]:
 
 
 def made(names: tuple[str, ...], folder: Path, makers: Makers, shard: int = 2) -> Prepared:
-    return prepare(clips(*names), folder, makers, Progress(quiet=True), shard)
+    return prepare(RECORDS, clips(*names), folder, makers, Progress(quiet=True), shard)
 
 
 NAMES = ("a", "b", "grey", "c", "d", "e")
@@ -58,14 +60,14 @@ def test_shards_hold_what_the_makers_make(tmp_path: Path) -> None:
     makers = Makers()
     done = made(NAMES, tmp_path, makers)
     assert (done.made, done.there, dict(done.left_out)) == (5, 0, {"no_face": 1})
-    assert str(done) == f"5 clips made, 0 were there, left out: 1 no_face: {kept_in(tmp_path, makers.identity)}"
+    assert str(done) == f"5 clips made, 0 were there, left out: 1 no_face: {RECORDS.folder(tmp_path, makers)}"
     assert len(list(done.folder.glob(PATTERN))) == 3
     for clip in clips("a", "e"):
-        found, wanted = kept(done.folder, clip_key(clip)), makers.make(clip)
+        found, wanted = RECORDS.kept(done.folder, RECORDS.key(clip)), makers.make(clip)
         assert found is not None
         for name in ("codes", "lip", "face", "voice", "emotion"):
             np.testing.assert_array_equal(getattr(found, name), getattr(wanted, name))
-    assert kept(done.folder, clip_key(clips("grey")[0])) is None
+    assert RECORDS.kept(done.folder, RECORDS.key(clips("grey")[0])) is None
 
 
 def test_what_is_there_is_not_made_again(tmp_path: Path) -> None:

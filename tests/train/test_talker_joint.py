@@ -14,18 +14,17 @@ import numpy as np
 import pytest
 import torch
 from talker_kit import SIZES, FakeMakers, joint_clip, joint_request, small
-from torch import nn
 
+from bench import train_sharding
 from bench.api import Clip, DataError, UsageError
 from bench.datasets.demo.phoneme_times import PHONEMES, phoneme_times
 from bench.progress import Progress
 from bench.systems.talker.flow_matching import CFM
-from bench.systems.talker.latents import latents_of
+from bench.systems.talker.latents import LATENTS
 from bench.systems.talker.motion_stats import MotionStats
 from bench.systems.talker.speech_llm import SpeechLLM
 from bench.systems.talker.text import START, WHOLE, Characters, for_whole_clip
 from bench.systems.talker.training import joint
-from bench.systems.talker.training.accumulate import accumulated
 from bench.systems.talker.training.joint_average import Average
 from bench.systems.talker.training.joint_data import (
     NEVER,
@@ -42,6 +41,7 @@ from bench.systems.talker.training.joint_start import fresh, started, take
 from bench.systems.talker.training.packing import Packing
 from bench.train import TrainSettings, train
 from bench.train_files import read_curve
+from bench.train_world import World
 from bench.weights_file import load_any
 
 QUIET = Progress(quiet=True)
@@ -133,7 +133,7 @@ def test_positions_bound_a_batch() -> None:
 
 def test_latents_come_back_from_the_disk_as_they_were(tmp_path: Path, clips: list[Clip]) -> None:
     makers = FakeMakers()
-    first, again = (latents_of(clips[2], tmp_path / "kept", makers) for _ in range(2))
+    first, again = (LATENTS.of(clips[2], tmp_path / "kept", makers) for _ in range(2))
     assert makers.made == 1
     for name in ("speech", "motion", "voice"):
         assert np.array_equal(getattr(first, name), getattr(again, name)), name
@@ -340,18 +340,27 @@ def test_losses_in_mixed_precision_are_nearly_the_same(clips: list[Clip]) -> Non
     assert all(bool(torch.isfinite(p.grad).all()) for p in taught.parameters() if p.grad is not None)
 
 
-def test_accumulated_gradients_are_those_of_the_mean() -> None:
-    layer, unused = nn.Linear(3, 2), nn.Parameter(torch.ones(1))
-    parameters = [*layer.parameters(), unused]
-    x = torch.randn(3, 5, 3)
-    plain = torch.stack([layer(part).square().mean() for part in x]).mean()
-    expected = torch.autograd.grad(plain, list(layer.parameters()))
-    found = accumulated([lambda part=part: layer(part).square().mean() for part in x], parameters)  # type: ignore[misc]
-    torch.testing.assert_close(found, plain)
-    torch.autograd.backward(3.0 * found)
-    for parameter, gradient in zip(layer.parameters(), expected, strict=True):
-        torch.testing.assert_close(parameter.grad, 3.0 * gradient)
-    assert unused.grad is None
+def test_accumulated_gradients_are_those_of_the_mean(
+    tmp_path: Path, clips: list[Clip], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage = stage_of(tmp_path, clips, monkeypatch, accumulate=3)
+    batch = stage.batch(0, 0, 1)
+    parameters = [p for group in stage.optimisers()["joint"].param_groups for p in group["params"]]
+    found = list(stage.losses(batch, 0, torch.Generator().manual_seed(1)))
+    assert [loss.partial for loss in found] == [True, True, False]
+    torch.autograd.backward(sum(loss.value for loss in found))
+    expected = [None if p.grad is None else p.grad.clone() for p in parameters]
+    for p in parameters:
+        p.grad = None
+    for loss in stage.losses(batch, 0, torch.Generator().manual_seed(1)):
+        torch.autograd.backward(loss.value)
+    assert any(one is not None for one in expected)
+    for p, one in zip(parameters, expected, strict=True):
+        torch.testing.assert_close(p.grad, one)
+    means = [stage.losses([some], 0, torch.Generator()) for some in batch]
+    assert float(found[-1].logged["stop"]) == pytest.approx(
+        np.mean([float(next(one).logged["stop"]) for one in means]), rel=1e-4
+    )
 
 
 # --- where it starts
@@ -486,17 +495,53 @@ def test_full_size_has_the_official_optimisation(
     assert trained == ["llm.lm_head.weight"]
 
 
+def together(folder: Path, steps: int, *more: str) -> None:
+    """Two processes."""
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", str(SCRIPT)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run([*command, str(folder), str(steps), *more], check=False, capture_output=True, env=environment)
+    assert done.returncode == 0, done.stderr.decode()[-2000:]
+
+
+def test_split_networks_learn_the_same_and_go_on_whole(tmp_path: Path) -> None:
+    """FSDP's sums come in another order, so numbers are equal but for rounding; its checkpoint is anybody's."""
+    together(tmp_path / "whole", 3, "ddp", "2")
+    together(tmp_path / "split", 2, "fsdp", "2")
+    together(tmp_path / "split", 3, "ddp", "2")
+    for one, other in zip(read_curve(tmp_path / "whole"), read_curve(tmp_path / "split"), strict=True):
+        assert one == pytest.approx(other, rel=1e-4)
+    one, two = (load_any(tmp_path / name / "weights.safetensors") for name in ("whole", "split"))
+    for name, tensor in one.items():
+        torch.testing.assert_close(tensor, two[name], rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.slow
+def test_a_whole_training_goes_on_split(tmp_path: Path) -> None:
+    together(tmp_path / "split", 3, "fsdp")
+    together(tmp_path / "mixed", 1, "ddp")
+    together(tmp_path / "mixed", 2, "fsdp")
+    together(tmp_path / "mixed", 3, "fsdp")
+    for one, other in zip(read_curve(tmp_path / "split"), read_curve(tmp_path / "mixed"), strict=True):
+        assert one == pytest.approx(other, rel=1e-4)
+
+
+def test_what_cannot_be_split_says_so(tmp_path: Path, clips: list[Clip], monkeypatch: pytest.MonkeyPatch) -> None:
+    stage = stage_of(tmp_path, clips, monkeypatch)
+    with pytest.raises(UsageError, match="several processes"):
+        train(stage, TrainSettings(1, tmp_path / "out", parallel="fsdp"), QUIET)
+    two, parts = World(0, 2, torch.device("cpu")), stage.sharded()
+    with pytest.raises(UsageError, match="float16"):
+        train_sharding.check(two, "float16", parts, "joint", averaged=False)
+    with pytest.raises(UsageError, match="is not split"):
+        train_sharding.check(two, "float32", (), "vae", averaged=False)
+    with pytest.raises(UsageError, match="--parallel"):
+        TrainSettings(1, tmp_path, parallel="sharded")
+
+
 @pytest.mark.slow
 def test_two_processes_share_the_clips_and_go_on_exactly(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", str(SCRIPT)]
     for folder, steps in (("a", 3), ("b", 2), ("b", 3)):
-        done = subprocess.run(
-            [*command, str(tmp_path / folder), str(steps)],
-            check=False,
-            capture_output=True,
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
-        )
-        assert done.returncode == 0, done.stderr.decode()[-2000:]
+        together(tmp_path / folder, steps)
     assert read_curve(tmp_path / "a") == read_curve(tmp_path / "b") and len(read_curve(tmp_path / "a")) == 3
     one, two = (load_any(tmp_path / name / "weights.safetensors") for name in ("a", "b"))
     assert all(torch.equal(one[name], two[name]) for name in one)

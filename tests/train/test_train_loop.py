@@ -143,6 +143,63 @@ def test_a_loss_that_is_no_number_stops_and_keeps_what_was_learnt(tmp_path: Path
     assert read_curve(tmp_path)[-1]["step"] == 6
 
 
+class Stumbling(Toy):
+    """Some batches are no numbers, and spoil the running statistics before the loss tells it."""
+
+    bad_steps = 3
+
+    def __init__(self, *bad: int) -> None:
+        super().__init__()
+        self._spoilt = bad
+
+    def batch(self, step: int, rank: int, world: int) -> torch.Tensor:
+        return super().batch(step, rank, world) * (float("nan") if step in self._spoilt else 1.0)
+
+
+def test_a_stage_may_skip_steps_whose_loss_is_no_number(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    settings = TrainSettings(STEPS, tmp_path / "a", every=5)
+    train(Stumbling(0, 3, 4, 6, 7), settings, Progress())
+    assert [line["step"] for line in read_curve(tmp_path / "a") if "skipped" in line] == [1, 4, 5, 7, 8]
+    assert "is nan at step 6: nothing is learned from it" in capsys.readouterr().err
+    assert all(bool(tensor.isfinite().all()) for tensor in load_file(tmp_path / "a" / "weights.safetensors").values())
+    for steps in (4, 7, STEPS):  # stopped between two bad steps
+        run(tmp_path / "b", steps, stage=Stumbling(0, 3, 4, 6, 7))
+    assert equal_weights(tmp_path / "a", tmp_path / "b")
+
+
+def test_a_skipped_step_leaves_the_networks_as_they_were(tmp_path: Path) -> None:
+    run(tmp_path / "short", 6, stage=Stumbling())
+    run(tmp_path / "skipped", 8, stage=Stumbling(6, 7))
+    assert equal_weights(tmp_path / "short", tmp_path / "skipped")
+
+
+class Steep(Toy):
+    """The loss of a step is a number; its gradient is none."""
+
+    def losses(self, batch: torch.Tensor, step: int, generator: torch.Generator) -> Iterator[Loss]:
+        for loss in super().losses(batch, step, generator):
+            added = (loss.value * 0).sqrt() if step == 7 else 0.0
+            yield Loss(loss.optimiser, loss.value + added, loss.logged)
+
+
+def test_a_gradient_that_is_no_number_is_as_bad(tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match="the gradient of 'generator' is nan at step 7"):
+        run(tmp_path, stage=Steep())
+    stage = Steep()
+    stage.bad_steps = 2  # type: ignore[misc]
+    run(tmp_path / "more", stage=stage)
+    assert all(
+        bool(tensor.isfinite().all()) for tensor in load_file(tmp_path / "more" / "weights.safetensors").values()
+    )
+
+
+def test_too_many_of_them_in_a_row_stop_the_training(tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match="at step 8, the last of 3 in a row"):
+        run(tmp_path, stage=Stumbling(2, 3, 6, 7, 8))
+    run(tmp_path, 6, stage=Stumbling())
+    assert read_curve(tmp_path)[-1]["step"] == 6
+
+
 def test_the_shipped_weights_are_the_average_and_say_where_they_come_from(tmp_path: Path) -> None:
     run(tmp_path, 4, provenance={"command": "bench train toy"})
     path = tmp_path / "weights.safetensors"

@@ -19,13 +19,12 @@ from torch import Tensor, nn
 from bench.api import Clip, DataError, UsageError
 from bench.embedded import EMBEDDED
 from bench.systems.talker import motion_stats, tiny, weight_files
-from bench.systems.talker.latents import LatentMakers, latents_of
+from bench.systems.talker.latents import LATENTS, Latents
 from bench.systems.talker.makers import latent_makers
 from bench.systems.talker.motion_model import MotionModel
 from bench.systems.talker.motion_stats import MotionStats
 from bench.systems.talker.parts import text_table
 from bench.systems.talker.text import TextTable
-from bench.systems.talker.training.accumulate import accumulated
 from bench.systems.talker.training.joint_average import Average
 from bench.systems.talker.training.joint_data import JointBatch, JointClips, JointItem, collated, with_other_texts
 from bench.systems.talker.training.joint_losses import Taught, weighted
@@ -35,9 +34,11 @@ from bench.systems.talker.training.packing import Packing
 from bench.train import Loss, Stage, step_seed
 from bench.train_rates import cosine, set_rate
 from bench.train_request import TrainRequest
+from bench.train_sharding import Sharded
 from bench.trained import filled
 
 if TYPE_CHECKING:
+    from bench.shards import Makers
     from bench.systems.talker.speech_llm import SpeechLLM
 
 _ADAM: Mapping[str, Any] = {"betas": (0.9, 0.95), "weight_decay": 0.01, "fused": True}
@@ -75,10 +76,10 @@ def stage(request: TrainRequest) -> Stage:
 
 
 def joint_data(
-    request: TrainRequest, recipe: Recipe, makers: LatentMakers, stats: MotionStats, table: TextTable
+    request: TrainRequest, recipe: Recipe, makers: Makers[Latents], stats: MotionStats, table: TextTable
 ) -> JointData:
     """The clips of a request; held-out ones always with text and motion."""
-    load = partial(latents_of, folder=request.folder.parent / "talker", makers=makers)
+    load = partial(LATENTS.of, folder=request.folder.parent / "talker", makers=makers)
 
     def made(clips: Sequence[Clip], rules: Recipe) -> JointClips:
         return JointClips(clips, load, table, stats, rules, request.progress)
@@ -136,8 +137,8 @@ class JointStage(Stage):
         self._taught = Taught(model, self._recipe)  # its read-outs draw on from the seed of the model
         decay = self._recipe.average
         self._average = Average(self._taught, decay) if decay is not None else None
-        self._learning = [parameter for parameter in self._taught.parameters() if parameter.requires_grad]
-        self._adam = torch.optim.AdamW(self._learning, self._recipe.rate, **_ADAM)
+        learning = [parameter for parameter in self._taught.parameters() if parameter.requires_grad]
+        self._adam = torch.optim.AdamW(learning, self._recipe.rate, **_ADAM)
         self._measured: dict[str, float] = {}
 
     def networks(self) -> Mapping[str, nn.Module]:
@@ -154,6 +155,14 @@ class JointStage(Stage):
     def describe(self) -> Mapping[str, Any]:
         """See :meth:`Stage.describe`."""
         return self._told
+
+    def sharded(self) -> Sequence[Sharded]:
+        """See :meth:`Stage.sharded`: what learns, and its average and what is kept of that where there are such."""
+        copies = [self._taught] if self._average is None else [self._taught, self._average.taught]
+        parts = [Sharded(taught, [*taught.joint.llm.model.layers], ("losses",)) for taught in copies]
+        if self._average is not None:
+            parts.append(Sharded(self._average.kept, [*self._average.kept.llm.model.layers]))
+        return parts
 
     def batch(self, step: int, rank: int, world: int) -> list[JointBatch]:
         """The batches of a step, one after the other for each process."""
@@ -176,15 +185,12 @@ class JointStage(Stage):
     def losses(self, batch: list[JointBatch], step: int, generator: torch.Generator) -> Iterator[Loss]:
         """See :meth:`Stage.losses`."""
         told: list[dict[str, Tensor]] = []
-
-        def one(some: JointBatch) -> Tensor:
+        for some in batch:
             found = self._taught.losses(some.to(self._device()), self._recipe, generator)
             told.append({name: value.detach() for name, value in found.items()})
-            return weighted(found, self._recipe)
-
-        total = accumulated([partial(one, some) for some in batch], self._learning)
-        means: dict[str, float | Tensor] = {name: _mean([each[name] for each in told]) for name in told[0]}
-        yield Loss("joint", total, {**means, **self._measured})
+            means = {name: _mean([each[name] for each in told]) for name in told[0]}
+            share = weighted(found, self._recipe) / len(batch)
+            yield Loss("joint", share, {**means, **self._measured}, partial=len(told) < len(batch))
 
     def finish(self) -> None:
         """The last step's average is judged too; without held-out clips it is what is kept."""
