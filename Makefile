@@ -11,7 +11,7 @@ SYSTEMS := ground-truth,anchor,shuffled,espeak,still-face,hierspeech,wav2lip,tal
 SEEDED  := $(OUT)/seeded-weights-store
 TWINS   := $(BIN)/bench run --plugin metrics/seeded.py --system anchor --dataset demo --task t2av --out $(SEEDED)
 
-.PHONY: demo seeded env embedded test test-all lint conformance speed gate baseline clean
+.PHONY: demo seeded env embedded test test-all lint conformance speed gate baseline docs report clean
 .DEFAULT_GOAL := help
 
 help:
@@ -19,6 +19,8 @@ help:
 	@echo "make test         lint, types, tests with coverage, conformance"
 	@echo "make test-all     the same with the long trials"
 	@echo "make gate         hold the demo, and the canonical metrics with weights by rule, against results/baselines"
+	@echo "make report       pages over the demo's results ($(OUT)/report/index.html)"
+	@echo "make docs         the documentation site (build/site), its links checked"
 	@echo "make embedded     train the small checkpoints anew and put them into systems/*/embedded (hours)"
 	@echo "make lint | conformance | speed | seeded | clean"
 
@@ -101,6 +103,14 @@ embedded: env
 baseline: demo seeded
 	$(BIN)/bench gate --baseline results/baselines/demo.json --out $(OUT)/store --write
 	$(BIN)/bench gate --baseline results/baselines/seeded.json --plugin metrics/seeded.py --out $(SEEDED) --write
+
+# pages over the demo's results, and the documentation site, whose internal links are checked
+report: demo
+	$(BIN)/bench report --out $(OUT)/store -o $(OUT)/report
+
+docs: $(VENV)/.dev
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet --site-dir build/site
+	$(BIN)/python docs/check_links.py build/site
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

@@ -71,11 +71,23 @@ def _row(block: TableBlock, row: Row, index: int, shared: Mapping[str, Any]) -> 
     wrong = condition_of(block, row)
     if wrong:
         yield Fault(place, wrong)
-    for key in row.set:
+    datasets = registry.names("datasets")
+    for dataset in row.set_on:
+        if dataset not in datasets:
+            text = f"settings on an unknown data set {dataset!r}. {did_you_mean(dataset, datasets)}"
+            yield Fault((*place, "set_on", dataset), text)
+    given: list[tuple[str, ...]] = [("set", key) for key in row.set]
+    given += [("set_on", dataset, key) for dataset, some in row.set_on.items() for key in some]
+    for *where, key in given:
         if not concerns(key, row.system):
             hint = did_you_mean(key, [*options_of(row.system), *HARNESS_KEYS])
-            yield Fault((*place, "set", key), f"set {key}: system {row.system!r} has no such setting. {hint}")
-    settings = settings_of(block, row, {}, shared)
+            yield Fault((*place, *where, key), f"set {key}: system {row.system!r} has no such setting. {hint}")
+    for dataset in ("", *row.set_on):
+        yield from _values(place, row, settings_of(block, row, dataset, {}, shared))
+
+
+def _values(place: Place, row: Row, settings: Mapping[str, Any]) -> Iterator[Fault]:
+    """What is wrong with the values of a row's settings."""
     speaker, systems = str(settings.get("tts_system", "espeak")), registry.names("systems")
     if speaker not in systems:
         yield Fault((*place, "set"), f"tts_system {speaker!r} is unknown. {did_you_mean(speaker, systems)}")
@@ -89,12 +101,15 @@ def _row(block: TableBlock, row: Row, index: int, shared: Mapping[str, Any]) -> 
         yield Fault(place, f"{'; '.join(lines)}. {error.hint}")
 
 
-def settings_of(block: TableBlock, row: Row, strong: Mapping[str, Any], weak: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings of a row: ``weak`` (of the file), the block's, its own, then ``strong`` (environment, command line).
+def settings_of(
+    block: TableBlock, row: Row, dataset: str, strong: Mapping[str, Any], weak: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The settings of a row on a data set (``""``: on any other).
 
-    What concerns the system itself, and, with its name before it, the system whose speech drives it.
+    From weak to strong: ``weak`` (of the file), the block's, its own, its own there, ``strong`` (environment, command
+    line). What concerns the system itself, and, with its name before it, the system whose speech drives it.
     """
-    merged = {**weak, **block.set, **row.set, **strong}
+    merged = {**weak, **block.set, **row.set, **row.set_on.get(dataset, {}), **strong}
     speaker = str(merged.get("tts_system", "espeak"))
     found = {key: value for key, value in merged.items() if concerns(key, row.system)}
     if block.condition(row)[2] == "tts":

@@ -133,7 +133,7 @@ class Blocks:
             audio=audio,
             reference=reference,
             metrics=list(self._metrics[block.name, dataset][0].entries),
-            set=settings_of(block, row, strong, weak),
+            set=settings_of(block, row, dataset, strong, weak),
         )
 
     def plan(self, store: Store | None, progress: Progress) -> BlockWork:

@@ -66,13 +66,17 @@ class Printed(BaseModel):
 
 
 class Row(BaseModel):
-    """A system of a block. What is not given is the block's; ``printed`` is what the paper calls it."""
+    """A system of a block. What is not given is the block's; ``printed`` is what the paper calls it.
+
+    ``set_on``: settings by data set, in the place of those of ``set`` there.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     system: str = Field(min_length=1)
     name: str = ""
     set: dict[str, Any] = Field(default_factory=dict)
+    set_on: dict[str, dict[str, Any]] = Field(default_factory=dict)
     task: Task | None = None
     audio: Literal["real", "tts"] | None = None
     pairing: str | None = None

@@ -12,7 +12,7 @@ import sys
 
 import typer
 
-from bench.commands import data, look, run, slots, tables, train
+from bench.commands import data, interchange, look, report, run, slots, study, tables, train
 from bench.commands.options import Output, set_output
 from bench.errors import BenchError
 
@@ -27,10 +27,13 @@ app = typer.Typer(
 )
 run.register(app)
 tables.register(app)
+interchange.register(app)
 slots.register(app)
 look.register(app)
 data.register(app)
 train.register(app)
+study.register(app)
+report.register(app)
 
 
 def _version(value: bool) -> None:

@@ -83,10 +83,13 @@ class RunSettings(BaseModel):
     dtype: Literal["float32", "bfloat16", "float16"] = Field("float32", description="number format of networks")
     batch_size: int = Field(8, ge=1, le=4096, description="requests per batch")
     workers: int | None = Field(None, ge=0, le=1024, description="worker processes; 0: in this process")
-    engine: str = Field("local", description="where work runs")
+    engine: str = Field("local", description="where work runs: local or ray")
+    ray_address: str | None = Field(None, description="auto or HOST:PORT of a Ray cluster that runs")
+    gpus_per_worker: float | None = Field(None, ge=0, le=64, description="GPUs, or the share of one, per Ray worker")
     set: Annotated[dict[str, Any], BeforeValidator(_pairs)] = Field(default_factory=dict, description="settings")
     data_root: Path | None = Field(None, description="root of the data set, or its parent")
     out: Path = Field(Path("bench-store"), description="folder of the store")
+    media_root: Path | None = Field(None, description="folder for outputs by their content, which stores may share")
     timeout: float = Field(600.0, gt=0, le=86_400, description="seconds that one unit may take")
     retry: int = Field(3, ge=1, le=20, description="attempts per unit when workers are lost")
     force: bool = Field(False, description="do the selected clips anew")
@@ -223,6 +226,7 @@ _RANGES = {
     "seed": "0 to 2^63 - 1",
     "batch_size": "1 to 4096",
     "workers": "0 to 1024",
+    "gpus_per_worker": "0 to 64",
     "timeout": "more than 0, at most 86400 seconds",
     "retry": "1 to 20",
     "device": "auto, cpu, cuda, cuda:N",

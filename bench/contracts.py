@@ -215,6 +215,7 @@ class Dataset(ABC):
     notice: ClassVar[str] = ""  # printed once per run (LRS2's agreement)
     notes: ClassVar[str] = ""  # what `bench info` should say beyond the summary
     speakers_known: ClassVar[bool] = True
+    redistributable: ClassVar[bool] = True  # whether `bench report` may put its recordings into a folder for others
 
     def __init__(self, root: Path | None, cache: Path) -> None:
         self.root = root

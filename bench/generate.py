@@ -14,6 +14,7 @@ from bench.plan import Item, RunPlan
 from bench.progress import Progress
 from bench.records import Failure, Job, Outcome, Unit
 from bench.schedule import run as schedule
+from bench.stage_meter import Spent, StageMeter
 from bench.store import Store
 from bench.store_records import OutputRecord, RunClip
 
@@ -88,10 +89,12 @@ def generate(store: Store, plans: Sequence[RunPlan], engine: Engine, how: How, p
         str(store.stage_dir()),
     )
     longest = max(plan.request_timeout_s for plan in plans)
+    meter = StageMeter("generate", how.device)
     with progress.stage("generate", len(work.units), work.tally.resumed) as bar:
         job = Job("bench.generate_worker:worker", setup, renews=True)  # the memory of a run is its system's alone
-        for outcome in how.outcomes(engine, job, work.units, longest):
+        for outcome in meter.watch(how.outcomes(engine, job, work.units, longest), work.spent, work.run_of):
             bar.advance(work.store_outcome(outcome))
+    meter.keep(store)
     return work.tally
 
 
@@ -118,6 +121,16 @@ class _Work:
             # runs one after the other (one system loaded at a time), longest clips first within each
             self.units.append(Unit(key, payload, 1e6 * rank + item.clip.duration_s, plan.record.id))
             self._place[key] = (plan, item.clip.id)
+
+    def spent(self, outcome: Outcome) -> Spent:
+        """What a unit that went well tells of its time, for the stage's meter."""
+        plan, _ = self._place[outcome.key]
+        made: Generated = outcome.record
+        return Spent(plan.record.task, made.written.media_seconds if made.written else 0.0, made.seconds)
+
+    def run_of(self, outcome: Outcome) -> str:
+        """The run of a unit: its system is loaded for it."""
+        return self._place[outcome.key][0].record.id
 
     def store_outcome(self, outcome: Outcome) -> bool:
         """Keep an output or its failure; returns whether there is an output."""

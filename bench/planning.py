@@ -12,10 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import bench
-from bench import conditions, pairs, registry, selection, tiers
+from bench import conditions, engines, pairs, registry, selection, tiers
 from bench.config import Effective, RunSettings
 from bench.contracts import Dataset, System
-from bench.engines import get_engine
 from bench.errors import BenchError, DataError, UsageError, blaming, did_you_mean
 from bench.generate import stored_outputs
 from bench.plan import Inputs, RunPlan, gather_inputs, make_run
@@ -71,7 +70,7 @@ def named_systems(settings: RunSettings) -> list[SystemSpec]:
     """
     if not settings.system:
         raise UsageError("no system is named", "--system NAME, for example --system ground-truth.")
-    get_engine(settings.engine, workers=0)  # an unknown engine is refused before any work
+    engines.check(settings)  # an unknown engine is refused before any work
     for name in settings.dataset:
         registry.get("datasets", name)
     return parse_systems(settings.system, settings.set)
@@ -321,7 +320,7 @@ def _with_tts(
         work.before.append(run)
     outputs = stored_outputs(store, run.record.id)
     audio = {
-        clip.id: Source(store.root / str(outputs[partner.id].audio))
+        clip.id: Source((store.root / str(outputs[partner.id].audio)).resolve())
         for clip in chosen
         if store is not None
         and (partner := inputs.partner.get(clip.id)) is not None

@@ -136,13 +136,11 @@ class Request:
     ``tts``   ``text``, ``voice``
     ========  =============================================================================
 
-    ``voice`` and ``identity`` are ``None`` where the condition's reference is ``none`` (``a2v``
-    always has an identity: dubbing redraws the mouth of the clip's own video). ``key`` is
-    opaque and stable; ``voice_key`` and ``identity_key`` are content hashes to cache
-    per-reference state by. ``n_frames`` is the length of the given driving stream on the
-    25 fps grid, ``None`` where the system sets the length itself (``tts``, ``t2av``).
-    ``workdir`` is a private folder, empty but for the staged media: whatever the system writes,
-    and every file that its output names, belongs there; it is deleted afterwards.
+    ``voice`` and ``identity`` are ``None`` where the condition's reference is ``none`` (``a2v`` always has an identity:
+    dubbing redraws the mouth of the clip's own video). ``key`` is opaque and stable; ``voice_key`` and ``identity_key``
+    are content hashes to cache per-reference state by. ``n_frames`` is the length of the given driving stream on the 25
+    fps grid, ``None`` where the system sets the length itself (``tts``, ``t2av``). ``workdir`` is a private folder,
+    empty but for the staged media and deleted afterwards: what the system writes, and its output names, belongs there.
     """
 
     key: str
@@ -236,10 +234,9 @@ class Failure:
 class Score:
     """The values of one protocol for one output.
 
-    ``values`` has one finite number per :class:`Value` that is a mean or a ratio over clips
-    (for a ratio: the clip's own ratio). ``parts`` holds further numbers per clip: numerators
-    and denominators of ratios, counts, flags (0 or 1). ``text`` holds strings worth keeping
-    (hypotheses). ``arrays`` holds what a corpus value needs of this clip (Fréchet distances).
+    ``values`` has one finite number per :class:`Value` that is a mean or a ratio over clips (for a ratio: the clip's
+    own ratio). ``parts`` holds further numbers per clip: numerators and denominators of ratios, counts, flags (0 or 1).
+    ``text`` holds strings worth keeping (hypotheses). ``arrays`` holds what a corpus value (Fréchet) needs of a clip.
     """
 
     values: Mapping[str, float]
@@ -310,6 +307,7 @@ class Protocol:
     failures: tuple[str, ...] = ()
     cost_hint_s: float = 0.05  # seconds per clip of 3 s on one core, for --dry-run
     note: str = ""
+    sampled: bool = False  # judges some of a run's clips (people do): the others are neither failed nor to do
 
     @property
     def family(self) -> str:
@@ -367,25 +365,29 @@ class Unit:
 class Job:
     """What a worker runs: ``target`` is ``module:factory``.
 
-    In the worker, ``factory(setup)`` is called once and returns ``handler(payloads) -> records``,
-    one record (any picklable) per payload, in order. A handler never lets an exception out
-    for bad input: it returns typed failures inside its records; what it does let out marks the
-    whole batch as failed.
+    In the worker, ``factory(setup)`` is called once and returns ``handler(payloads) -> records``, one record (any
+    picklable) per payload, in order. A handler never lets an exception out for bad input: it returns typed failures
+    inside its records; what it does let out marks the whole batch as failed.
 
     ``renews``: a worker process has units of one group alone, so that what a group leaves loaded is no cost of the
     next one (an engine that runs in the calling process cannot).
+
+    ``repeatable``: a unit that takes long may be run a second time beside the first: it leaves nothing behind, and
+    gives the same record again.
     """
 
     target: str
     setup: Any
     renews: bool = False
+    repeatable: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """What became of one unit: a record, an error of the handler (final), or a loss (retried).
 
-    ``reason`` of a loss: ``worker_lost``, ``timeout`` or ``out_of_memory``.
+    ``reason`` of a loss: ``worker_lost``, ``timeout`` or ``out_of_memory``. ``again``: a second record of a unit of a
+    ``repeatable`` job, whose first one has come before: it is there to be held against that, and counts for nothing.
     """
 
     key: str
@@ -395,3 +397,4 @@ class Outcome:
     detail: str = ""
     seconds: float = 0.0
     worker: int = 0
+    again: bool = False

@@ -3,17 +3,20 @@
 It knows nothing of machines. Units of one group share a batch, longest first. A batch that is lost
 or that fails is tried again unit by unit, so that a bad clip takes nobody with it and tables do not
 depend on the batch size; one that ran out of memory is halved. A unit that is lost ``attempts``
-times is given up. Source of the rules: the measurements of specs/scale.md 1, 2 and 4.
+times is given up. When nothing waits any more, what takes far longer than usual is run a second time
+on an idle worker, where the job allows it; the first result counts. Source of the rules: the
+measurements of specs/scale.md 1, 2 and 4.
 """
 
 from __future__ import annotations
 
 import heapq
 import logging
+import statistics
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol, runtime_checkable
 
 from bench.contracts import Engine
@@ -26,7 +29,10 @@ POLL_S = 1.0  # longest wait for an engine at a time
 SILENCE_S = 60.0  # least time without a result after which an engine is asked whether it lives
 SILENCE_FACTOR = 10.0  # … or this many times the 99th percentile of the units' times
 CANCEL_S = 60.0  # an engine that has not given a cancelled batch back by then is lost
-_RECENT = 1000  # unit times remembered for the percentile
+LATE_FACTOR = 3.0  # a unit that runs so many times the median is run a second time
+LATE_S = 20.0  # … but none that has not run for so long: a worker's start may take that, and a copy gains little
+_RECENT = 1000  # unit times remembered for percentile and median
+_COPY = "\0copy"  # ends the key under which an engine gets a unit the second time
 
 
 @runtime_checkable
@@ -46,11 +52,14 @@ class _Task:
     unit: Unit = field(compare=False)
     losses: int = field(default=0, compare=False)
     largest: int = field(default=2**31, compare=False)  # batch that it may still be part of
+    flights: int = field(default=0, compare=False)  # of it and its copy, at the moment
+    copied: bool = field(default=False, compare=False)
+    settled: bool = field(default=False, compare=False)
 
 
 @dataclass(slots=True)
 class _Batch:
-    tasks: dict[str, _Task]
+    tasks: dict[str, _Task]  # by the key that the engine has
     size: int  # as submitted
     since: float
     cancelled: float | None = None
@@ -106,6 +115,7 @@ class _Run:
         self,
         engine: Engine,
         units: Sequence[Unit],
+        repeatable: bool,
         batch_size: int,
         attempts: int,
         timeout_s: float,
@@ -113,18 +123,18 @@ class _Run:
         stop: Callable[[], bool],
     ) -> None:
         self.engine, self.batch_size, self.attempts, self.timeout_s = engine, batch_size, attempts, timeout_s
-        self.clock, self.stop = clock, stop
+        self.clock, self.stop, self.repeatable = clock, stop, repeatable
         self.queue = _Queue(units)
-        self.flying: dict[str, _Batch] = {}  # by unit key
+        self.flying: dict[str, _Batch] = {}  # by the key that the engine has
         self.recent: deque[float] = deque(maxlen=_RECENT)
         self.heard = clock()
 
     def outcomes(self) -> Iterator[Outcome]:
-        """One outcome per unit; with ``stop`` set only those in flight are waited for."""
+        """One outcome per unit, and second records; with ``stop`` set only those in flight are waited for."""
         while True:
             self._fill()
-            if not self.flying and (self.stop() or not self.queue):
-                return
+            if not self._awaited() and (self.stop() or not self.queue):
+                return  # a copy that still runs has lost; closing the engine ends it
             settled = [done for outcome in self.engine.poll(self._patience()) for done in self._settle(outcome)]
             self._check_limits()
             self._check_engine()
@@ -133,21 +143,53 @@ class _Run:
 
     def _fill(self) -> None:
         while not self.stop() and (free := self.engine.free()) > 0:
-            tasks = self.queue.take(self.batch_size, free)
+            tasks = {task.unit.key: task for task in self.queue.take(self.batch_size, free)} or self._copies(free)
             if not tasks:
                 return
-            batch = _Batch({task.unit.key: task for task in tasks}, len(tasks), self.clock())
+            batch = _Batch(tasks, len(tasks), self.clock())
             if not self.flying:
                 self.heard = batch.since
-            self.flying.update(dict.fromkeys(batch.tasks, batch))
-            self.engine.submit([task.unit for task in tasks])
+            self.flying.update(dict.fromkeys(tasks, batch))
+            for task in tasks.values():
+                task.flights += 1
+            self.engine.submit([replace(task.unit, key=key) for key, task in tasks.items()])
+
+    def _awaited(self) -> bool:
+        return any(not batch.tasks[key].settled for key, batch in self.flying.items())
+
+    def _batches(self) -> list[_Batch]:
+        return list({id(batch): batch for batch in self.flying.values()}.values())
+
+    def _copies(self, free: int) -> dict[str, _Task]:
+        """What shall be run a second time: of the batch that is overdue the longest, a share for each idle worker."""
+        if not self.repeatable:
+            return {}
+        overdue = [batch for batch in self._batches() if self._late_at(batch) <= self.clock()]
+        for batch in sorted(overdue, key=lambda batch: batch.since):
+            left = [t for key, t in batch.tasks.items() if key in self.flying and not (t.copied or t.settled)]
+            if left:
+                share = left[: -(-len(left) // free)]
+                for task in share:
+                    task.copied = True
+                    log.info("%s takes long: it is run a second time", task.unit.key)
+                return {task.unit.key + _COPY: task for task in share}
+        return {}
+
+    def _late_at(self, batch: _Batch) -> float:
+        """When a batch begins to take far longer than usual; never, where nothing is known or it is to end anyway."""
+        if not self.recent or batch.cancelled is not None:
+            return float("inf")
+        return batch.since + max(LATE_S, LATE_FACTOR * statistics.median(self.recent) * batch.size)
 
     def _limit(self, batch: _Batch) -> float:
         return batch.since + self.timeout_s * batch.size
 
     def _patience(self) -> float:
-        """Seconds until the next time limit."""
+        """Seconds until the next time limit, or until something is overdue."""
+        now = self.clock()
         limits = [self._limit(batch) for batch in self.flying.values() if batch.cancelled is None]
+        if self.repeatable and not self.queue and self.engine.free() > 0:
+            limits += [late for batch in self._batches() if (late := self._late_at(batch)) > now]
         return min([POLL_S, *(max(0.0, limit - self.clock()) for limit in limits)])
 
     def _settle(self, outcome: Outcome) -> list[Outcome]:
@@ -158,22 +200,36 @@ class _Run:
             return []
         self.heard = self.clock()
         task = batch.tasks[outcome.key]
+        task.flights -= 1
+        outcome = replace(outcome, key=task.unit.key, again=task.settled)
         if outcome.status == "ok":
             self.recent.append(outcome.seconds)
+            task.settled = True
             return [outcome]
+        if task.settled:
+            return []
         if outcome.status == "failed":
-            return [outcome] if batch.size == 1 else self._again(task, 1)
+            if task.flights:
+                return []  # what the other one gives decides
+            return self._final(task, outcome) if batch.size == 1 else self._again(task, 1)
         return self._lost(task, batch, outcome)
+
+    @staticmethod
+    def _final(task: _Task, outcome: Outcome) -> list[Outcome]:
+        task.settled = True
+        return [outcome]
 
     def _lost(self, task: _Task, batch: _Batch, outcome: Outcome) -> list[Outcome]:
         log.warning("%s: lost (%s %s), in a batch of %d", outcome.key, outcome.reason, outcome.detail, batch.size)
-        if outcome.reason == "out_of_memory" and batch.size > 1:
+        alone = outcome.reason != "out_of_memory" or batch.size == 1
+        if not alone:
             self.queue.cap(task.unit.group, batch.size // 2)
-            return self._again(task, batch.size // 2)
-        task.losses += 1
-        if task.losses >= self.attempts:
-            return [outcome]
-        return self._again(task, 1)
+        task.losses += alone
+        if task.flights:
+            return []  # what the other one gives decides
+        if alone and task.losses >= self.attempts:
+            return self._final(task, outcome)
+        return self._again(task, 1 if alone else batch.size // 2)
 
     def _again(self, task: _Task, largest: int) -> list[Outcome]:
         task.largest = min(task.largest, largest)
@@ -182,7 +238,7 @@ class _Run:
 
     def _check_limits(self) -> None:
         now = self.clock()
-        for batch in {id(batch): batch for batch in self.flying.values()}.values():
+        for batch in self._batches():
             key = next(key for key in batch.tasks if key in self.flying)
             if batch.cancelled is None and now >= self._limit(batch):
                 batch.cancelled = now
@@ -220,6 +276,8 @@ def run(
 ) -> Iterator[Outcome]:
     """Run ``job`` on every unit; yields one outcome per unit, as they come.
 
+    Of a ``repeatable`` job second records may follow, marked as ``again``.
+
     Args:
         engine: is started and closed here; untouched if there are no units.
         batch_size: most units of a group in one call of the job's handler.
@@ -239,4 +297,4 @@ def run(
         return
     with engine:
         engine.start(job)
-        yield from _Run(engine, units, batch_size, attempts, timeout_s, clock, stop).outcomes()
+        yield from _Run(engine, units, job.repeatable, batch_size, attempts, timeout_s, clock, stop).outcomes()

@@ -14,6 +14,7 @@ from bench.progress import Progress
 from bench.protocols import Selection, weights_sha256
 from bench.records import Failure, Job, Outcome, Protocol, Score, Source, Unit
 from bench.score_worker import ScorePayload, ScoreSetup
+from bench.stage_meter import Spent, StageMeter
 from bench.store import Store
 from bench.store_records import OutputRecord, ScoreKey, ScoreRecord, cost_reference
 
@@ -23,6 +24,7 @@ class _Pending:
     name: str  # for people
     output_sha256: str
     reference_sha256: Mapping[str, str]  # by protocol
+    media_s: float
 
 
 def score(
@@ -34,11 +36,16 @@ def score(
         work.add(plan)
     if not work.units:
         return work.tally
-    job = Job("bench.score_worker:worker", ScoreSetup(selection.by_metric(), how.device))
+    # on a GPU two runs may round differently, which is no conflict worth telling
+    job = Job(
+        "bench.score_worker:worker", ScoreSetup(selection.by_metric(), how.device), repeatable=how.device == "cpu"
+    )
+    meter = StageMeter("score", how.device)
     with progress.stage("score", work.total, work.tally.resumed) as bar:
-        for outcome in how.outcomes(engine, job, work.units):
+        for outcome in meter.watch(how.outcomes(engine, job, work.units), work.spent, lambda _: "metrics"):
             for record in work.store_outcome(outcome):
                 bar.advance(record.status == "ok")
+    meter.keep(store)
     return work.tally
 
 
@@ -78,24 +85,34 @@ class _Work:
                 self.units.append(unit)
                 references = {p: keys[p].reference_sha256 for p in asked}
                 name = f"{plan.record.system} {plan.record.task} {item.clip.id}"
-                self._pending[unit.key] = _Pending(name, output.sha256 or "", references)
+                self._pending[unit.key] = _Pending(name, output.sha256 or "", references, item.clip.duration_s)
+
+    def spent(self, outcome: Outcome) -> Spent:
+        """What a unit that went well tells of its time, for the stage's meter."""
+        told = sum(seconds for _, seconds, _ in outcome.record.results.values())
+        return Spent("score", self._pending[outcome.key].media_s, told)
 
     def store_outcome(self, outcome: Outcome) -> list[ScoreRecord]:
-        """Keep the scores and failures of a unit, and the new features of its truth."""
+        """Keep the scores and failures of a unit, and the new features of its truth.
+
+        A second record of a unit is held against what is stored, and is no more than that: none is returned.
+        """
         pending = self._pending[outcome.key]
         records = []
         for pid, reference in pending.reference_sha256.items():
             result, seconds, final, versions = _result(outcome, pid)
             protocol = self.selection.get(pid)
             records.append(_record(protocol, pending.output_sha256, reference, result, seconds, final, versions))
-            if isinstance(result, Failure):
+            if isinstance(result, Failure) and not outcome.again:
                 self.progress.detail(f"{pending.name} {pid}: {result.kind}: {result.detail}")
         if outcome.status == "ok":
             for media_sha, features in outcome.record.features.items():
                 for key, arrays in features.items():
                     self.store.put_features(media_sha, key, arrays)
-        added = self.store.add_scores(records, replace=self.how.force)
+        added = self.store.add_scores(records, replace=self.how.force and not outcome.again)
         self.tally.conflicts += sum(what == "conflict" for what in added)
+        if outcome.again:
+            return []
         self.tally.done += sum(record.status == "ok" for record in records)
         self.tally.failed += sum(record.status == "failed" for record in records)
         self.tally.lost += outcome.status == "lost"
@@ -157,7 +174,8 @@ def _states(
 
 def _unit(store: Store, plan: RunPlan, item: Item, output: OutputRecord, asked: Sequence[str]) -> Unit:
     def stored(relative: str | None, given: Source | None) -> Source | None:
-        return Source(store.root / relative) if relative else given
+        # of a media root the file itself: workers of other machines may not see the store's link to it
+        return Source((store.root / relative).resolve()) if relative else given
 
     payload = ScorePayload(
         truth=item.reference,
@@ -168,7 +186,7 @@ def _unit(store: Store, plan: RunPlan, item: Item, output: OutputRecord, asked: 
         audio=stored(output.audio, item.given_audio),
         cost={"seconds": output.seconds, "peak_mib": output.peak_mib, "media_seconds": output.media_seconds},
         protocols=list(asked),
-        store=str(store.root),
+        store=str(store.shared),
         verify=True,
     )
     # outputs of one clip share a batch, and so the decoded truth

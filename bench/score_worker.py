@@ -87,6 +87,7 @@ class _Worker:
         self._metrics: dict[str, Metric | Failure] = {}
         self._references: dict[str, Joined] = {}
         self._streams: Streams = Streams()
+        self._ahead: dict[str, float] = {}  # by metric: seconds of its preparing for each output of the batch
         self._versions = _versions()
 
     def __call__(self, payloads: Sequence[ScorePayload]) -> list[Scored]:
@@ -108,6 +109,7 @@ class _Worker:
         references = [self._reference(payload) for payload in payloads]
         outputs = [output_media(p, ref, self._streams) for p, ref in zip(payloads, references, strict=True)]
         pairs = list(zip(references, outputs, strict=True))
+        self._ahead.clear()
         if len(outputs) < 2:
             return pairs
         for name in dict.fromkeys(self._owner[pid] for payload in payloads for pid in payload.protocols):
@@ -115,21 +117,24 @@ class _Worker:
             if isinstance(metric, Failure) or type(metric).prepare is Metric.prepare:
                 continue
             asked = dict.fromkeys(pid for payload in payloads for pid in payload.protocols if self._owner[pid] == name)
+            start = time.perf_counter()
             try:
                 metric.prepare(list(asked), outputs)
             except (Exception, SystemExit) as error:
                 if is_out_of_memory(error) or is_disk_error(error):
                     raise
                 # whatever else it is, `score` meets it again with each clip alone, and says whose fault it is
+            self._ahead[name] = (time.perf_counter() - start) / len(outputs)
         return pairs
 
     def _score(self, payload: ScorePayload, reference: Joined, output: Joined) -> Scored:
         results: dict[str, tuple[Score | Failure, float, bool]] = {}
         for name in dict.fromkeys(self._owner[pid] for pid in payload.protocols):
             asked = [pid for pid in payload.protocols if self._owner[pid] == name]
+            self._metric(name)  # loading it is no cost of the clip that happens to be the first
             start = time.perf_counter()
             found, final = self._measure(name, asked, output, reference, payload.truth)
-            seconds = (time.perf_counter() - start) / len(asked)
+            seconds = (time.perf_counter() - start + self._ahead.get(name, 0.0)) / len(asked)
             results.update({pid: (found[pid], seconds, final) for pid in asked})
         return Scored(results, reference_features(payload, reference), self._versions)
 

@@ -14,7 +14,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bench import network_fs
 from bench.errors import DataError, UsageError
+from bench.store_costs import ScoreCost, score_costs
 from bench.store_features import FeatureFolder
 from bench.store_lock import WriterLock
 from bench.store_media import MediaFolder
@@ -48,7 +50,9 @@ class Store:
             stored before stays.
     """
 
-    def __init__(self, root: Path, connection: sqlite3.Connection, lock: WriterLock | None) -> None:
+    def __init__(
+        self, root: Path, connection: sqlite3.Connection, lock: WriterLock | None, media_root: Path | None = None
+    ) -> None:
         self.root = root
         self.writable = lock is not None
         self._lock = lock
@@ -56,12 +60,15 @@ class Store:
         self._runs = RunTable(self._session)
         self._outputs = OutputTable(self._session, self._runs)
         self._scores = ScoreTable(self._session)
-        self._media = MediaFolder(root)
-        self._features = FeatureFolder(root)
+        self._media = MediaFolder(root, media_root)
+        self.shared = media_root.absolute() if media_root else root  # where workers look for features
+        self._features = FeatureFolder(self.shared)
 
     @classmethod
-    def open(cls, root: Path, write: bool = True) -> Store:
+    def open(cls, root: Path, write: bool = True, media_root: Path | None = None) -> Store:
         """Open the store in the folder ``root``; ``write`` makes it where it is missing.
+
+        ``media_root``: where new media are kept by their content, in place of the store's own folder.
 
         A store of an older schema is migrated (a copy of the database is kept) when it is opened
         for writing, or for reading while nobody writes it.
@@ -74,15 +81,16 @@ class Store:
         if root.exists() and not root.is_dir():
             raise UsageError(f"store {root} is a file", "give a folder as --out.")
         with guarded(root):
-            return cls._open_writer(root) if write else cls._open_reader(root)
+            return cls._open_writer(root, media_root) if write else cls._open_reader(root, media_root)
 
     @classmethod
-    def _open_writer(cls, root: Path) -> Store:
+    def _open_writer(cls, root: Path, media_root: Path | None = None) -> Store:
         root.mkdir(parents=True, exist_ok=True)
+        network_fs.warn(root)
         lock = WriterLock(root)
         try:
             connection = open_writer(root)
-            store = cls(root, connection, lock)
+            store = cls(root, connection, lock, media_root)
             try:
                 store._media.create()
                 store._media.clear_stages()
@@ -95,7 +103,7 @@ class Store:
         return store
 
     @classmethod
-    def _open_reader(cls, root: Path) -> Store:
+    def _open_reader(cls, root: Path, media_root: Path | None) -> Store:
         if not (root / DATABASE).exists():
             raise DataError(f"no store at {root}", "`bench run` makes one; --out says where.")
         connection = open_reader(root)
@@ -108,7 +116,7 @@ class Store:
             connection.close()
             cls._open_writer(root).close()
             connection = open_reader(root)
-        return cls(root, connection, None)
+        return cls(root, connection, None, media_root)
 
     def close(self) -> None:
         """Close the database and give the lock up; a second call does nothing."""
@@ -309,6 +317,11 @@ class Store:
         with guarded(self.root):
             run, reference = self._runs.number(run_id), self._reference(protocol, run_id, reference_is_run)
             yield from self._columns().rows(run, protocol, weights_sha256, reference)
+
+    def score_costs(self, run_id: str, protocol: str, device: str) -> list[ScoreCost]:
+        """What scoring (a sample of) a run's clips on a kind of device took."""
+        with guarded(self.root):
+            return score_costs(self._session, self._runs.number(run_id), protocol, device)
 
     def conflicts(self, run_id: str | None = None) -> list[Conflict]:
         """Unequal second results: of a run's outputs and of their scores; ``None``: all."""

@@ -10,6 +10,7 @@ import hashlib
 import logging
 import os
 import re
+import uuid
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -57,7 +58,7 @@ class FeatureFolder:
 
         path = self.path(media_sha256, key)
         path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_suffix(f".{os.getpid()}.part")
+        part = path.with_suffix(f".{uuid.uuid4().hex}.part")
         try:
             with part.open("wb") as file:
                 file.write(save({name: np.asarray(array, order="C") for name, array in arrays.items()}))

@@ -2,6 +2,11 @@
 
 ``media/<run>/<clip>.<ext>`` are finished files; ``tmp/stage-*`` are folders of unfinished ones on
 the same file system, removed when the store is next opened for writing.
+
+With a media root, a folder that stores and machines may share, the files themselves are there by
+their content, ``<root>/<aa>/<sha256>.<ext>``, each once, and the store's names are symbolic links to
+them. The unfinished ones lie there too, for the workers of other machines to write, and so do the
+features of media. A store never removes a file from a media root: another store may need it.
 """
 
 from __future__ import annotations
@@ -10,6 +15,7 @@ import hashlib
 import os
 import re
 import shutil
+import socket
 import tempfile
 import unicodedata
 from collections.abc import Iterator
@@ -62,27 +68,60 @@ def move_in(source: Path, target: Path) -> None:
     source.replace(target)
 
 
-class MediaFolder:
-    """Media of one store; ``root`` is the store's folder."""
+def keep_by_content(source: Path, common: Path) -> Path:
+    """Move a finished file to its place in a media root; gone where the root has its content already."""
+    with source.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    target = common / digest[:2] / (digest + source.suffix)
+    if target.is_file():
+        source.unlink()
+        return target
+    target.parent.mkdir(parents=True, exist_ok=True)
+    move_in(source, target)
+    sync_folder(target.parent)
+    return target
 
-    def __init__(self, root: Path) -> None:
+
+def link(name: Path, target: Path) -> None:
+    """Make ``name`` a symbolic link to ``target``, whatever it was before, at once."""
+    near = name.with_name(name.name + ".part")
+    near.unlink(missing_ok=True)
+    near.symlink_to(target)
+    near.replace(name)
+
+
+class MediaFolder:
+    """Media of one store; ``root`` is the store's folder, ``common`` the media root of new files, if any."""
+
+    def __init__(self, root: Path, common: Path | None = None) -> None:
         self.root = root
+        self._common = None if common is None else common.absolute()
         self._stage: Path | None = None
 
+    @property
+    def _temporary(self) -> Path:
+        """Where stages are made: of a media root, in a folder of this store's, which others do not clear."""
+        if self._common is None:
+            return self.root / TEMPORARY
+        mark = hashlib.sha256(f"{socket.gethostname()}:{self.root.resolve()}".encode()).hexdigest()[:16]
+        return self._common / TEMPORARY / mark
+
     def create(self) -> None:
-        """Make the two folders where they are missing."""
+        """Make the folders where they are missing."""
         (self.root / MEDIA).mkdir(exist_ok=True)
         (self.root / TEMPORARY).mkdir(exist_ok=True)
+        self._temporary.mkdir(parents=True, exist_ok=True)
 
     def clear_stages(self) -> None:
         """Remove what earlier writers left unfinished."""
-        for left in (self.root / TEMPORARY).glob(_STAGE + "*"):
-            shutil.rmtree(left, ignore_errors=True)  # a worker of a killed run may still be writing there
+        for folder in {self.root / TEMPORARY, self._temporary}:
+            for left in folder.glob(_STAGE + "*"):
+                shutil.rmtree(left, ignore_errors=True)  # a worker of a killed run may still be writing there
 
     def stage(self) -> Path:
         """This writer's own folder for unfinished files."""
         if self._stage is None or not self._stage.is_dir():
-            self._stage = Path(tempfile.mkdtemp(prefix=_STAGE, dir=self.root / TEMPORARY))
+            self._stage = Path(tempfile.mkdtemp(prefix=_STAGE, dir=self._temporary))
         return self._stage
 
     def close(self) -> None:
@@ -100,7 +139,10 @@ class MediaFolder:
         folder = self.folder(run_folder)
         folder.mkdir(parents=True, exist_ok=True)
         name = safe_name(clip_id) + (f".{mark}" if mark else "") + source.suffix
-        move_in(source, folder / name)
+        if self._common is None:
+            move_in(source, folder / name)
+        else:
+            link(folder / name, keep_by_content(source, self._common))
         return f"{MEDIA}/{run_folder}/{name}"
 
     def settle(self, run_folder: str) -> None:
@@ -130,6 +172,7 @@ class MediaFolder:
 
 
 def _files(folder: Path) -> Iterator[tuple[Path, int]]:
+    """Files and links to files of a media root, with the bytes that removing them frees."""
     for path in folder.rglob("*"):
-        if path.is_file() and not path.is_symlink():
-            yield path, path.stat().st_size
+        if path.is_symlink() or path.is_file():
+            yield path, path.lstat().st_size

@@ -180,11 +180,12 @@ class ScoreColumn:
 class Conflict:
     """Two unequal results for one key. ``kept`` is the one that stands, ``other`` the later one.
 
-    ``subject``: ``output`` (key: run id, clip id) or ``score`` (key: the parts of a ``ScoreKey``).
+    ``subject``: ``output`` (key: run id, clip id) or ``score`` (key: the parts of a ``ScoreKey``); in merged stores
+    also ``clip`` (key: run id, clip id): what it is scored against.
     ``times``: how often that other result came.
     """
 
-    subject: Literal["output", "score"]
+    subject: Literal["output", "score", "clip"]
     key: tuple[str, ...]
     kept: Mapping[str, Any]
     other: Mapping[str, Any]

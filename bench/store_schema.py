@@ -195,6 +195,14 @@ def open_writer(root: Path) -> sqlite3.Connection:
     return connection
 
 
+def make_temporary() -> sqlite3.Connection:
+    """An empty store's tables in a nameless database, which spills to disk where it grows and is gone when closed."""
+    connection = sqlite3.connect("", isolation_level=None, cached_statements=256)
+    connection.execute("PRAGMA synchronous = OFF")
+    _apply(connection, 1)
+    return connection
+
+
 def open_reader(root: Path) -> sqlite3.Connection:
     """A connection that cannot write; works beside a writer and in a folder that is read-only."""
     path = root / DATABASE

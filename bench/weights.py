@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, files
@@ -24,7 +24,7 @@ from bench.records import WeightFile
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["Found", "folder", "locate", "required", "source_sha256", "tensors", "verified"]
+__all__ = ["Found", "folder", "locate", "missing", "required", "source_sha256", "tensors", "verified"]
 
 _BLOCK = 1 << 20
 OWN_PACKAGE = "bench-avgen"
@@ -121,6 +121,20 @@ def here(weight: WeightFile) -> Path:
             f"official source: {weight.source}; licence: {weight.licence}; {remedy}.",
         )
     return path
+
+
+def missing(weights: Iterable[WeightFile]) -> list[str]:
+    """Files that are not on this machine, a line for each with its remedy."""
+    return [_remedy(weight) for weight in weights if locate(weight) is None]
+
+
+def _remedy(weight: WeightFile) -> str:
+    if weight.package is not None:
+        return f"the shipped file {weight.name} is not here: install the package again, or `make embedded`"
+    return (
+        f"weights {weight.name} are not here: get them from {weight.source} ({weight.licence}), "
+        f"then `bench weights add FILE --as {weight.name}`"
+    )
 
 
 def verified(weight: WeightFile) -> Path:

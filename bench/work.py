@@ -22,6 +22,19 @@ from bench.score import generated_only, score, suited
 from bench.store import Store
 
 
+def ray_device(settings: RunSettings) -> str:
+    """The device of Ray's workers, which hand out GPUs themselves: this machine need not have one.
+
+    Raises:
+        UsageError: a device by number.
+    """
+    if settings.device.startswith("cuda:"):
+        raise UsageError(f"--device {settings.device}: Ray chooses the devices", "use --device cuda.")
+    if settings.device == "auto" and settings.gpus_per_worker:
+        return "cuda"
+    return settings.device if settings.device == "cuda" else resolve_device(settings.device)
+
+
 def resolve_device(device: str) -> str:
     """``auto`` is CUDA where an NVIDIA driver and a CUDA build of torch are there, else the CPU."""
     if device == "cpu" or (device == "auto" and shutil.which("nvidia-smi") is None):
@@ -37,6 +50,17 @@ def resolve_device(device: str) -> str:
 
 def make_engine(settings: RunSettings, store: Store, device: str) -> Engine:
     """The engine of the settings: a worker per core, or one per device; their logs lie in the store."""
+    if settings.engine == "ray":
+        share = 1.0 if settings.gpus_per_worker is None else settings.gpus_per_worker
+        return get_engine(
+            "ray",
+            workers=settings.workers,
+            address=settings.ray_address,
+            gpus_per_worker=share if device == "cuda" else 0.0,
+            plugins=settings.plugin,
+            # of a media root the store's own folder there: all nodes see it
+            log_dir=(store.root if settings.media_root is None else store.stage_dir().parent) / "logs",
+        )
     gpus: list[str] = []
     workers = os.cpu_count() or 1
     if device.startswith("cuda"):
@@ -57,7 +81,7 @@ class Stages:
         self._settings = settings
         self._store = store
         self._progress = progress
-        self._device = resolve_device(settings.device)
+        self._device = ray_device(settings) if settings.engine == "ray" else resolve_device(settings.device)
         self.made, self.scored = Tally(), Tally()
         self._how = How(
             device=self._device.partition(":")[0],  # a worker sees its own device alone

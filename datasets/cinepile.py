@@ -31,6 +31,7 @@ class CinePile(ManifestDataset):
     splits = ("test", SELECTION)
     summary = "CinePile: utterances cut out of film clips that you have, by a manifest of times and crops"
     licence = "annotations: see the data set's card; films are under copyright: bring your own, show no frames"
+    redistributable = False
     layout = (
         "manifest.csv (video_id,start,end[,transcript,crop,path,speaker,film,lang]) beside the videos, "
         f"or {SELECTION}/test/<source id>/<5 digits>.mp4 and .txt"

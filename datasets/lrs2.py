@@ -26,6 +26,7 @@ class Lrs2(TreeDataset):
     splits = ("pretrain", "train", "val", "test")
     summary = "LRS2-BBC: 144,482 clips of BBC programmes, 160x160 at 25 fps, with transcripts"
     licence = "agreement with the BBC; academic research only; no copies to others"
+    redistributable = False
     notice = "LRS2 is BBC material under your organisation's agreement; do not publish frames or audio"
     layout = (
         "mvlrs_v1/{main,pretrain}/<programme id>/<5 digits>.mp4 and .txt; pretrain.txt, train.txt, val.txt, test.txt"

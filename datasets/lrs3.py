@@ -51,6 +51,7 @@ class Lrs3(TreeDataset):
     splits = ("pretrain", "trainval", "test")
     summary = "LRS3-TED: 151,819 clips of TED talks, 224x224 at 25 fps, with transcripts"
     licence = "videos: TED, CC BY-NC-ND 4.0. The official download has been withdrawn: bring your own copy"
+    redistributable = False
     layout = "pretrain/, trainval/, test/ with <YouTube id>/<5 digits>.mp4 and .txt"
     rules = Rules(size=(224, 224), fps=25.0, audio=(16_000, 1), lrs_text=True, need_text=True)
     counts = {"pretrain": 118_516, "trainval": 31_982, "test": 1_321}

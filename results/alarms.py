@@ -17,6 +17,7 @@ def notes(section: Section) -> list[str]:
         *_limited(section),
         *_problems(section),
         *_samples(section),
+        *_panels(section),
         *_failures(section),
         *_flags(section),
     ]
@@ -116,6 +117,17 @@ def _samples(section: Section) -> list[str]:
         if len({n for _, n, _ in counted}) > 1:
             text += ". Rows of unequal numbers are not comparable"
         lines.append(text)
+    return lines
+
+
+def _panels(section: Section) -> list[str]:
+    """Columns whose rows were judged by different people: not comparable, so not ranked."""
+    lines = []
+    for column in section.columns:
+        panels = {row.label: row.cells[column.key].panel for row in section.rows if column.key in row.cells}
+        if len(set(panels.values())) > 1:
+            told = ", ".join(f"{label} by panel {panel[:8]}" for label, panel in panels.items())
+            lines.append(f"{column.value.label} ({column.protocol.id}): {told}: not comparable, not ranked")
     return lines
 
 

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from bench.api import Unscorable, UsageError, did_you_mean
 from bench.protocols import Selection, select
+from bench.results.imported import IMPORTED_WEIGHTS
 from bench.results.labels import tell_apart
 from bench.results.leaderboard import slow_set_value, statistic
 from bench.results.ranking import cost
@@ -222,7 +223,9 @@ def _protocol(
     scored = left.ok[common.left] & right.ok[common.right]
     rows = np.flatnonzero(scored)
     if left.weights_sha256 != right.weights_sha256 and len(rows):
-        return [], [f"{pid}: left out: the two runs were scored with different weights"]
+        imported = IMPORTED_WEIGHTS in {left.weights_sha256, right.weights_sha256}
+        why = "the scores of one run are imported" if imported else "the two runs were scored with different weights"
+        return [], [f"{pid}: left out: {why}"]
     if not len(rows):
         return [], [f"{pid}: left out: no clip has a value in both runs"]
     notes = [f"{pid}: {common.n - len(rows)} common clips lack a value in one run"] if len(rows) < common.n else []

@@ -1,4 +1,4 @@
-"""Per-clip rows of runs: one per run, clip, protocol and value, as CSV or Parquet.
+"""Per-clip rows of runs: one per run, clip, protocol and value, as CSV, JSON lines or Parquet.
 
 Every requested clip of every scored protocol has its rows: with a number, or with the kind and
 detail of its failure, or with status ``pending``. Rows are made run by run and protocol by
@@ -46,7 +46,7 @@ COLUMNS: dict[str, type] = {
     "output_sha256": str,
     "reference_sha256": str,
 }
-FORMATS = ("csv", "parquet")
+FORMATS = ("csv", "jsonl", "parquet")
 ROWS_AT_ONCE = 20_000
 
 Record = dict[str, Any]
@@ -76,6 +76,8 @@ def _protocol(
 ) -> Iterator[Record]:
     protocol = selection.get(pid)
     rows = dict(store.score_rows(run.id, pid, reference_is_run="cost" in protocol.needs))
+    if protocol.sampled:  # the clips that nobody judged are not to do
+        clips = [clip for clip in clips if clip.clip_id in rows]
     for clip in clips:
         yield from _clip(run, protocol, clip, outputs.get(clip.clip_id), rows.get(clip.clip_id))
 
@@ -135,6 +137,18 @@ def _numbers(protocol: Protocol, score: ScoreRecord | None) -> Iterator[tuple[st
         yield "", None, ""
 
 
+def known_format(named: str, known: Sequence[str], path: Path) -> str:
+    """The one of ``known`` that is meant.
+
+    Raises:
+        UsageError: none is; ``path`` says for which file.
+    """
+    kind = named.lower()
+    if kind not in known:
+        raise UsageError(f"{path}: format {kind!r} is unknown", did_you_mean(kind, known))
+    return kind
+
+
 def write(rows: Iterator[Record], path: Path, to: str | None = None) -> int:
     """Write rows to ``path`` (format by its ending unless given); returns how many.
 
@@ -143,12 +157,10 @@ def write(rows: Iterator[Record], path: Path, to: str | None = None) -> int:
     Raises:
         UsageError: an unknown format, or a folder that cannot be written.
     """
-    kind = to or path.suffix.lstrip(".").lower()
-    if kind not in FORMATS:
-        raise UsageError(f"{path}: format {kind!r} is unknown", did_you_mean(kind, FORMATS))
+    writer = _WRITERS[known_format(to or path.suffix.lstrip("."), FORMATS, path)]
     partial = path.with_name(path.name + ".partial")
     try:
-        count = _write_csv(rows, partial) if kind == "csv" else _write_parquet(rows, partial)
+        count = writer(rows, partial)
         partial.replace(path)
     except OSError as error:
         raise UsageError(
@@ -169,6 +181,17 @@ def _write_csv(rows: Iterator[Record], path: Path) -> int:
         writer.writerow(COLUMNS)
         for row in rows:
             writer.writerow([neutral(row[name]) for name in COLUMNS])
+            count += 1
+    return count
+
+
+def _write_jsonl(rows: Iterator[Record], path: Path) -> int:
+    import json
+
+    count = 0
+    with path.open("w", encoding="utf-8", newline="") as file:
+        for row in rows:
+            file.write(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n")
             count += 1
     return count
 
@@ -196,3 +219,6 @@ def _blocks(rows: Iterator[Record]) -> Iterator[list[Record]]:
             block = []
     if block:
         yield block
+
+
+_WRITERS = {"csv": _write_csv, "jsonl": _write_jsonl, "parquet": _write_parquet}

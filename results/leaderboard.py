@@ -19,7 +19,8 @@ import numpy as np
 from bench.api import DataError, Metric, Protocol, Unscorable, UsageError, Value, did_you_mean
 from bench.protocols import Catalogue, Selection, catalogue, select
 from bench.results import alarms, deletions, labels, ranking
-from bench.results.some_clips import some_clips
+from bench.results.imported import is_imported
+from bench.results.some_clips import judged_clips, some_clips
 from bench.results.stats import (
     Codes,
     CorpusResult,
@@ -176,6 +177,7 @@ class _Builder:
 
     def _scores(self, run: RunRecord, protocol: Protocol) -> ScoreColumn:
         column = self._store.scores(run.id, protocol.id, reference_is_run="cost" in protocol.needs)
+        column = judged_clips(column) if protocol.sampled else column
         return column if self._clips is None else some_clips(column, self._clips[run.id])
 
     def _run_clips(self, run: RunRecord) -> Sequence[RunClip]:
@@ -194,11 +196,13 @@ class _Builder:
         for pid in self._selection.judging(run.task, self._store.protocols(run.id)):
             protocol = self._selection.get(pid)
             column = self._scores(run, protocol)
-            if codes is None:  # the clips of a run are the same for all of its protocols
+            if codes is None and not protocol.sampled:  # the clips of a run are the same for all other protocols
                 codes = speaker_codes(column.speakers)
-            scored = None if codes is None else np.unique(codes[column.ok], return_inverse=True)[1]
-            cell = _counts(column, scored)
-            found += [self._value(run, protocol, value, column, cell, scored) for value in protocol.values]
+            own = speaker_codes(column.speakers) if protocol.sampled else codes
+            scored = None if own is None else np.unique(own[column.ok], return_inverse=True)[1]
+            cell = replace(_counts(column, scored), panel=(column.weights_sha256 or "") if protocol.sampled else "")
+            values = [value for value in protocol.values if not is_imported(run) or _has(column, value)]
+            found += [self._value(run, protocol, value, column, cell, scored) for value in values]
         return found
 
     def _value(
@@ -277,6 +281,11 @@ class _Builder:
                 cell = Cell(None, counted.n, n_failed, columns[run_id].n_pending, failures=failures)
                 found.append(_Measured(run_id, Column(protocol, value), cell, counted))
         return found
+
+
+def _has(column: ScoreColumn, value: Value) -> bool:
+    """Whether somebody's file has that value: it may have one of several, and never that of a whole set."""
+    return not column.n_scored or value.name in column.values
 
 
 def statistic(column: ScoreColumn, value: Value) -> Statistic:

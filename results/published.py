@@ -31,6 +31,8 @@ SYSTEMS: Mapping[str, str] = {GROUND_TRUTH: "Ground Truth"}
 
 #: How often listeners preferred the first of two systems, neither, or the second.
 VERDICTS = ("Win-rate", "Neutral-rate", "Loss-rate")
+LISTED = "Related benchmarks"  # a listing of papers, not a paper: its numbers stand in the papers' own tables
+LISTENING_REMARK = "other people, clips and questions than here: opinions compare inside one test alone"
 #: Printed metric -> family of protocol ids.
 FAMILIES: Mapping[str, str] = {
     "LSE-C": "lse",
@@ -214,7 +216,34 @@ def blocks(table: Table) -> list[Block]:
         if rows:
             ours = [row for row in rows if any(same_system(system, row.system) for system in systems)]
             found.append(Block(name, task, rows, spreads(ours)))
-    return found
+    return found + listening_blocks(table)
+
+
+def listening_blocks(table: Table) -> list[Block]:
+    """Beside a table in which people judged: every table of a paper's own listening test that names a system of it.
+
+    Data sets do not matter: such tests are comparable inside themselves alone.
+    """
+    columns = [column for section in table.sections for column in section.columns]
+    if not any(column.protocol.sampled for column in columns):
+        return []
+    tasks = {section.group.task for section in table.sections}
+    ours = {row.run.system for section in table.sections for row in section.rows if not row.ground_truth}
+    tables: dict[tuple[str, str, str], list[PublishedRow]] = {}
+    for row in load():
+        heard = row.metric.startswith(("MOS-", *VERDICTS)) and row.place.table != LISTED
+        if heard and task_of(row) in tasks:
+            tables.setdefault((row.place.source, row.place.table, row.dataset), []).append(row)
+    return [
+        Block(dataset, task_of(rows[0]), rows, [], _listening_title(rows[0]), [LISTENING_REMARK])
+        for (_, _, dataset), rows in tables.items()
+        if any(same_system(system, name) for row in rows for name in row.system.split(" vs ") for system in ours)
+    ]
+
+
+def _listening_title(row: PublishedRow) -> str:
+    place = row.place
+    return f"PUBLISHED listening test: {place.title} ({place.year}), {place.table}, {row.dataset}, {task_of(row)}"
 
 
 def table_of(

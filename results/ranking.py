@@ -2,7 +2,7 @@
 
 Only cells that are complete and rest on the clips of the fullest rows are ranked. Best and ties are
 among the rows that are no controls; where a table has controls alone, among those, ground truth
-left out (it is the bound, not a contender).
+left out (it is the bound, not a contender). Rows with imported scores are never among them.
 """
 
 from __future__ import annotations
@@ -37,10 +37,11 @@ def mark_other_clips(rows: Sequence[Row]) -> list[Row]:
 
 def contenders(rows: Sequence[Row]) -> tuple[list[Row], bool]:
     """The rows among which best and ties are sought, and whether these are controls."""
-    systems = [row for row in rows if not row.control]
+    ours = [row for row in rows if not row.imported]
+    systems = [row for row in ours if not row.control]
     if systems:
         return systems, False
-    return [row for row in rows if not row.ground_truth], True
+    return [row for row in ours if not row.ground_truth], bool(ours)
 
 
 def ranked(rows: Sequence[Row], columns: Sequence[Column]) -> list[Row]:
@@ -60,6 +61,8 @@ def _rank_column(rows: Sequence[Row], column: Column, among: set[str]) -> dict[s
         for row in rows
         if column.key in row.cells and row.run.id in among and not row.other_clips and row.cells[column.key].complete
     }
+    if len({cell.panel for cell in found.values()}) > 1:
+        return {}  # other people judged other clips
     costs = {run_id: cost(cell.value, direction) for run_id, cell in found.items() if cell.value is not None}
     if not costs:
         return {}

@@ -60,8 +60,10 @@ def _parts(grid: Grid, width: int) -> Iterator[RichTable]:
         shown = len(LEAD) if number == 0 else 1
         title = grid.title if number == 0 else f"{grid.title} (continued)"
         part = _frame(title, LEAD[:shown])
+        room = width - sum(w + PADDING for w in lead_widths[:shown]) - 1
+        limits = _limits(grid.headings, widths, columns, room)
         for column in columns:
-            part.add_column(Text(grid.headings[column]), justify="right", vertical="top")
+            part.add_column(Text(grid.headings[column]), justify="right", vertical="top", max_width=limits[column])
         for lead, row in zip(leads, texts, strict=True):
             part.add_row(*[Text(text) for text in lead[:shown]], *[row[column] for column in columns])
         yield part
@@ -88,6 +90,15 @@ def _fit(widths: Sequence[int], lead_widths: Sequence[int], width: int) -> Itera
         columns.append(column)
         room -= needed + PADDING
     yield columns
+
+
+def _limits(headings: Sequence[str], widths: Sequence[int], columns: Sequence[int], room: int) -> dict[int, int | None]:
+    """How wide columns may be: as wide as their contents where the headings on one line do not fit beside each other.
+
+    Left to itself the table would take the room from all columns alike, and break numbers.
+    """
+    fits = sum(max(widths[column], len(headings[column])) + PADDING for column in columns) <= room
+    return {column: None if fits else widths[column] for column in columns}
 
 
 def _frame(title: str, lead: Sequence[str]) -> RichTable:
@@ -123,8 +134,9 @@ def _print_published(console: Console, block: Block) -> None:
         part = RichTable(title=Text(title, style="bold"), title_justify="left", border_style="yellow", show_lines=False)
         for name, wide in zip(PUBLISHED_LEAD, lead, strict=True):
             part.add_column(name, overflow="fold", max_width=wide, vertical="top")
+        limits = _limits(grid.headings, widths, columns, console.width - sum(lead) - 4 * PADDING - 1)
         for column in columns:
-            part.add_column(Text(grid.headings[column]), justify="right", vertical="top")
+            part.add_column(Text(grid.headings[column]), justify="right", vertical="top", max_width=limits[column])
         for (system, source, table, setting), values in grid.rows:
             if any(values[column] != "–" for column in columns):
                 texts = (system, source.split(" ", 1)[0], table, setting)

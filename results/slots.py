@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from bench.api import UsageError, did_you_mean
 from bench.metrics.wer import SLOTS
 from bench.results import labels
+from bench.results.imported import is_imported
 from bench.results.letters import KINDS, Confusions, Split, split
 from bench.store import Store
 from bench.store_records import RunRecord
@@ -132,7 +133,7 @@ def _check_names(names: Sequence[str], runs: Sequence[RunRecord]) -> None:
 
 def heard_in(store: Store, run: RunRecord) -> Heard:
     """What the recogniser heard in the outputs of a run."""
-    if PROTOCOL not in store.protocols(run.id):
+    if PROTOCOL not in store.protocols(run.id) or is_imported(run):  # imported scores have no transcripts
         return count([])
     rows = [record for _, record in store.score_rows(run.id, PROTOCOL) if record.status == "ok"]
     texts = [(record.text["reference"], record.text["hypothesis"]) for record in rows]

@@ -35,6 +35,11 @@ class _Some(Sequence["Mapping[str, Array]"]):
         return self._whole[self._places[index]]
 
 
+def judged_clips(column: ScoreColumn) -> ScoreColumn:
+    """``column`` over the clips with a score alone: people judge a sample, and the other clips are not to do."""
+    return some_clips(column, {clip for clip, ok in zip(column.clip_ids, column.ok, strict=True) if ok})
+
+
 def some_clips(column: ScoreColumn, clips: Collection[str]) -> ScoreColumn:
     """``column`` without the clips that are not among ``clips``."""
     keep = np.array([clip in clips for clip in column.clip_ids], dtype=np.bool_)

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 from bench.api import Protocol, Value
+from bench.results.imported import is_imported
 from bench.results.stats import Interval
 from bench.store_records import RunRecord
 
@@ -30,6 +31,7 @@ MARKS: Mapping[str, str] = {
     "†": "incomplete: not every requested clip has a value; (scored/requested); not ranked",
     "‡": "limited run: fewer clips were requested than the split has",
     "§": "over other clips than the fullest runs of the table; not ranked",
+    "¶": "scores imported from somebody's file, not computed here; not ranked",
 }
 
 
@@ -84,8 +86,8 @@ class Cell:
     ``n_pending``: requested clips without a result so far. ``flags``: how many clips carry a flag
     of the metric. ``samples``: what a value rests on that depends on their number (frames generated
     and of the reference), ``few_samples``: fewer than its protocol asks for. ``problem``: why the
-    scored clips give no set value. ``rank`` is ``None`` where the cell is not ranked; ``tied`` marks
-    the cells that cannot be told apart from the best.
+    scored clips give no set value. ``panel``: the people behind a judgement (a hash). ``rank`` is
+    ``None`` where the cell is not ranked; ``tied`` marks the cells that cannot be told apart from the best.
     """
 
     value: float | None
@@ -100,6 +102,7 @@ class Cell:
     samples: tuple[int, int] | None = None
     few_samples: bool = False
     problem: str = ""
+    panel: str = ""
     rank: int | None = None
     best: bool = False
     tied: bool = False
@@ -147,9 +150,15 @@ class Row:
         return self.run.system == GROUND_TRUTH
 
     @property
+    def imported(self) -> bool:
+        """Whether its numbers are somebody else's word."""
+        return is_imported(self.run)
+
+    @property
     def marks(self) -> str:
         """Marks behind its name."""
-        return ("" if self.complete else "†") + ("‡" if self.limited else "") + ("§" if self.other_clips else "")
+        held = {"†": not self.complete, "‡": self.limited, "§": self.other_clips, "¶": self.imported}
+        return "".join(mark for mark, holds in held.items() if holds)
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""``bench data make|check|index|prepare|strip``."""
+"""``bench data make|check|index|clips|prepare|strip``."""
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ def register(app: typer.Typer) -> None:
     data.command("make", help="Make the demo corpus (deterministic, nothing is downloaded).")(_make)
     data.command("check", help="Report what is wrong with a data set, per clip.")(_check)
     data.command("index", help="Build the index of a data set now, with hashes.")(_index)
+    data.command("clips", help="The clips of a split, an id per line: what --clips @FILE reads.")(_clips)
     data.command("prepare", help="Make in advance what a system's training needs of each clip; resumable.")(prepare)
     data.command("strip", help="A picture of some frames of a demo clip.")(_strip)
     app.add_typer(data, name="data")
@@ -112,6 +113,24 @@ def _index(
     for wanted in (split,) if split else dataset.splits:
         clips, content = list_clips(dataset, wanted, o.progress())
         typer.echo(f"{name}/{wanted}: {len(clips)} clips, content {content[:16]}")
+
+
+def _clips(
+    name: Name,
+    split: o.SplitOption = None,
+    clips: o.ClipsOption = None,
+    limit: o.LimitOption = None,
+    data_root: o.DataRootOption = None,
+    plugin: o.PluginOption = None,
+) -> None:
+    from bench.planning import list_clips
+    from bench.selection import select
+
+    o.load_plugins(plugin)
+    dataset = _open(name, data_root)
+    listed, _ = list_clips(dataset, split or dataset.default_split, o.progress())
+    for clip in select(listed, clips, limit):
+        typer.echo(clip.id)
 
 
 def _strip(

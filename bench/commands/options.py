@@ -114,7 +114,14 @@ WorkersOption = Annotated[
     int | None,
     typer.Option(help="Worker processes [one per core or device]; 0: this process.", rich_help_panel="How"),
 ]
-EngineOption = Annotated[str | None, typer.Option(help="Where work runs: local [local].", rich_help_panel="How")]
+EngineOption = Annotated[str | None, typer.Option(help="Where work runs: local or ray [local].", rich_help_panel="How")]
+RayAddressOption = Annotated[
+    str | None,
+    typer.Option(help="Ray cluster: auto or HOST:PORT [one of its own on this machine].", rich_help_panel="How"),
+]
+GpusPerWorkerOption = Annotated[
+    float | None, typer.Option(help="GPUs or share of one per Ray worker [1 on cuda].", rich_help_panel="How")
+]
 SetOption = Annotated[
     list[str] | None,
     typer.Option("--set", help="A system's setting, key=value; repeatable.", rich_help_panel="How"),
@@ -137,6 +144,18 @@ DataRootOption = Annotated[
 ]
 OutOption = Annotated[
     Path | None, typer.Option("--out", "-o", help="Folder of the store [bench-store].", rich_help_panel="Files")
+]
+MediaRootOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--media-root", help="Keep outputs here by their content, shared by stores [in --out].", rich_help_panel="Files"
+    ),
+]
+OutsOption = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--out", "-o", help="Folder of a store [bench-store]; several are merged by content.", rich_help_panel="Files"
+    ),
 ]
 SaveFolderOption = Annotated[
     Path | None,

@@ -33,7 +33,7 @@ def work(effective: Effective, tables: Tables, *, generating: bool, scoring: boo
         return 0
     if not generating:
         Store.open(settings.out, write=False).close()
-    with Store.open(settings.out) as store:
+    with Store.open(settings.out, media_root=settings.media_root) as store:
         done, made, scored = execute(effective, blocks, store, progress, generating, scoring)
         tell(progress.say, made, scored, generating, scoring)
         if scoring:

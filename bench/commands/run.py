@@ -25,6 +25,8 @@ Examples:
 
     bench run -s talker,wav2lip -d lrs3 --task a2v --pairing cross --data-root DIR
 
+    bench run -s ground-truth,hicodit -d lrs3 --data-root DIR --engine ray --ray-address auto --gpus-per-worker 0.5
+
     bench run -s outputs:my_results=mine -d lrs2 --metrics wer,secs --limit 100
 """
 
@@ -55,6 +57,8 @@ def _every_option(
     batch_size: o.BatchOption = None,
     workers: o.WorkersOption = None,
     engine: o.EngineOption = None,
+    ray_address: o.RayAddressOption = None,
+    gpus_per_worker: o.GpusPerWorkerOption = None,
     set_: o.SetOption = None,
     timeout: o.TimeoutOption = None,
     retry: o.RetryOption = None,
@@ -64,6 +68,7 @@ def _every_option(
     config: o.ConfigOption = None,
     data_root: o.DataRootOption = None,
     out: o.OutOption = None,
+    media_root: o.MediaRootOption = None,
     save: o.SaveFolderOption = None,
     plugin: o.PluginOption = None,
 ) -> None:
@@ -119,7 +124,7 @@ def _work(given: dict[str, Any], *, generating: bool, scoring: bool) -> int:
     progress = o.progress()
     if chosen is not None and settings.metrics != ["all"]:
         _tell_left_out(progress.say, chosen)
-    with Store.open(settings.out) as store:
+    with Store.open(settings.out, media_root=settings.media_root) as store:
         done, made, scored = work.execute(effective, store, progress, chosen, generating)
         tell(progress.say, made, scored, generating, scoring)
         if scoring:

@@ -1,4 +1,4 @@
-"""``bench leaderboard``, ``compare``, ``gate`` and ``export``."""
+"""``bench leaderboard``, ``compare`` and ``gate``."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bench.commands import options as o
+from bench.commands.stores import agreement, reading
 
 if TYPE_CHECKING:
     from bench.results.published import Block
@@ -18,14 +19,23 @@ if TYPE_CHECKING:
 
 Format = Annotated[str, typer.Option("--format", "-f", help="table, csv, md, latex, json or html.")]
 Save = Annotated[Path | None, typer.Option("--save", help="Write to this file in place of the screen.")]
+_LEADERBOARD = """Tables of what is stored: values, intervals, counts, failures.
+
+Several stores are merged by content and nothing is written into them; exit code 3 where they disagree.
+
+Examples:
+
+    bench leaderboard --task vts --published
+
+    bench leaderboard --out node0/store --out node1/store --format md --save leaderboard.md
+"""
 
 
 def register(app: typer.Typer) -> None:
     """Add the verbs to the root command."""
-    app.command("leaderboard", help="Tables of what is stored: values, intervals, counts, failures.")(_leaderboard)
+    app.command("leaderboard", help=_LEADERBOARD)(_leaderboard)
     app.command("compare", help="Two systems on their common clips: differences, intervals, p-values.")(_compare)
     app.command("gate", help="Hold the table against a baseline; exit 1 if a number moved.")(_gate)
-    app.command("export", help="Every score of every clip, as CSV or Parquet.")(_export)
 
 
 def show_table(table: Table, published: Sequence[Block] = ()) -> None:
@@ -90,22 +100,23 @@ def _leaderboard(
     fid_intervals: Annotated[
         bool, typer.Option("--fid-intervals", help="Intervals of FID too (slow, biased).")
     ] = False,
-    out: o.OutOption = None,
+    out: o.OutsOption = None,
     plugin: o.PluginOption = None,
-) -> None:
+) -> int:
     from bench.results import published as papers
     from bench.results.render import render
     from bench.results.render_terminal import print_leaderboard
-    from bench.store import Store
 
     o.load_plugins(plugin)
-    with Store.open(o.store_folder(out), write=False) as store:
+    with reading(out) as store:
         table = _table(store, system, dataset, split, task, metrics, fid_intervals)
+        code = agreement(store)
     blocks = papers.blocks(table) if published else []
     if format_ == "table" and save is None:
         print_leaderboard(console(), table, blocks)
-        return
-    emit(render(table, format_, published=blocks, wide=wide), save)
+    else:
+        emit(render(table, format_, published=blocks, wide=wide), save)
+    return code
 
 
 def emit(text: str, save: Path | None) -> None:
@@ -131,21 +142,22 @@ def _compare(
     metrics: o.MetricsOption = None,
     format_: Annotated[str, typer.Option("--format", "-f", help="table, csv, md or json.")] = "table",
     save: Save = None,
-    out: o.OutOption = None,
+    out: o.OutsOption = None,
     plugin: o.PluginOption = None,
-) -> None:
+) -> int:
     from bench.results.compare import compare, resolve
     from bench.results.render_compare import print_reports, render
-    from bench.store import Store
 
     o.load_plugins(plugin)
-    with Store.open(o.store_folder(out), write=False) as store:
+    with reading(out) as store:
         pairs = resolve(store, first, second, dataset=dataset, split=split, task=task)
         reports = [compare(store, a, b, metrics=flat(metrics) or "all") for a, b in pairs]
+        code = agreement(store)
     if format_ == "table" and save is None:
         print_reports(console(), reports)
-        return
-    emit(render(reports, format_), save)
+    else:
+        emit(render(reports, format_), save)
+    return code
 
 
 def _gate(
@@ -173,26 +185,3 @@ def _gate(
     verdict = gate(table, expected)
     print_verdict(console(), verdict)
     return verdict.exit_code
-
-
-def _export(
-    target: Annotated[Path, typer.Argument(help="FILE.csv or FILE.parquet.")],
-    system: o.SystemOption = None,
-    dataset: o.DatasetOption = None,
-    split: o.SplitOption = None,
-    task: o.TaskOption = None,
-    metrics: o.MetricsOption = None,
-    out: o.OutOption = None,
-    plugin: o.PluginOption = None,
-) -> None:
-    from bench.results.export import records, write
-    from bench.results.leaderboard import chosen_runs
-    from bench.store import Store
-
-    o.load_plugins(plugin)
-    with Store.open(o.store_folder(out), write=False) as store:
-        runs = chosen_runs(
-            store, system=flat(system), dataset=flat(dataset), split=[split] if split else None, task=flat(task)
-        )
-        count = write(records(store, runs, flat(metrics) or "all"), target)
-    typer.echo(f"{target}: {count} rows")

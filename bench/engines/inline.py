@@ -7,8 +7,8 @@ import sys
 from collections import deque
 from collections.abc import Callable, Sequence
 
+from bench.engines.answers import outcomes
 from bench.engines.worker import THREAD_VARIABLES, Handler, attempt
-from bench.errors import DataError
 from bench.records import Outcome, Unit
 
 
@@ -36,11 +36,4 @@ class Inline:
             return []
         batch = self._batches.popleft()
         kind, result, seconds = attempt(self._handler, [unit.payload for unit in batch])
-        if kind == "ok":
-            share = seconds / len(batch)
-            return [Outcome(u.key, "ok", record=record, seconds=share) for u, record in zip(batch, result, strict=True)]
-        if kind == "memory":
-            return [Outcome(unit.key, "lost", reason="out_of_memory", detail=result) for unit in batch]
-        if kind == "disk":
-            raise DataError("the disk cannot be written", result)
-        return [Outcome(unit.key, "failed", detail=result) for unit in batch]
+        return outcomes(batch, kind, result, seconds)

@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from bench.contracts import Engine
+from bench.engines.answers import losses, outcomes
 from bench.engines.inline import Inline
 from bench.engines.worker import THREAD_VARIABLES, Setup, make_handler
 from bench.errors import BenchError, DataError, EngineLostError, UsageError
@@ -311,8 +312,6 @@ class LocalEngine(Engine):
             raise message[1] if isinstance(message[1], BenchError) else RuntimeError(str(message[1]))
         elif kind == "broken":
             raise DataError("a worker could not get ready", message[1])
-        elif kind == "disk":
-            raise DataError("a worker cannot write", message[2])
         else:
             self._finish(worker, kind, message)
 
@@ -320,22 +319,11 @@ class LocalEngine(Engine):
         batch, worker.batch = worker.batch, ()
         if message[1] != worker.number or not batch:
             raise RuntimeError(f"worker {worker.slot} answered batch {message[1]} in place of {worker.number}")
-        if kind == "ok":
-            share = message[3] / len(batch)
-            self._done += [
-                Outcome(unit.key, "ok", record=record, seconds=share, worker=worker.slot)
-                for unit, record in zip(batch, message[2], strict=True)
-            ]
-        elif kind == "memory":
+        if kind == "memory":
             worker.ending = True
             worker.kill()  # a new one starts with clean memory
-            self._done += self._losses(batch, "out_of_memory", message[2], worker.slot)
-        else:
-            self._done += [Outcome(unit.key, "failed", detail=message[2], worker=worker.slot) for unit in batch]
-
-    @staticmethod
-    def _losses(batch: Sequence[Unit], reason: str, detail: str, slot: int) -> list[Outcome]:
-        return [Outcome(unit.key, "lost", reason=reason, detail=detail, worker=slot) for unit in batch]
+        seconds = message[3] if kind == "ok" else 0.0
+        self._done += outcomes(batch, kind, message[2], seconds, worker.slot)
 
     def _replace(self, worker: _Worker) -> None:
         del self._slots[worker.slot]
@@ -345,7 +333,7 @@ class LocalEngine(Engine):
             self._spawn(worker.slot).submit(worker.batch)
             return
         if worker.batch:
-            self._done += self._losses(worker.batch, worker.reason, how, worker.slot)
+            self._done += losses(worker.batch, worker.reason, how, worker.slot)
             log.debug("worker %d: %s\n%s", worker.slot, how, worker.last_words())
         if not worker.ready and self._give_up(worker, how):
             return

@@ -117,27 +117,27 @@ def die_with_driver(fd: int) -> None:
     threading.Thread(target=watch, name="driver-watch", daemon=True).start()
 
 
-def _prepare(setup: Setup) -> Handler:
-    if setup.plugins:
-        from bench.registry import load_file
+def get_ready(setup: Setup) -> tuple[Handler | None, tuple[Any, ...]]:
+    """Load plug-ins and make the handler; with it what the driver is told: ``ready``, ``refused`` or ``broken``."""
+    try:
+        if setup.plugins:
+            from bench.registry import load_file
 
-        for plugin in setup.plugins:
-            load_file(plugin)
-    return make_handler(setup.job)
+            for plugin in setup.plugins:
+                load_file(plugin)
+        return make_handler(setup.job), ("ready",)
+    except BenchError as error:
+        return None, ("refused", error)
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - the driver reports it
+        return None, ("broken", short_trace(error))
 
 
 def serve(connection: Connection) -> None:
     """Answer batches until the driver says that there are no more, or closes the socket."""
-    setup: Setup = connection.recv()
-    try:
-        handler = _prepare(setup)
-    except BenchError as error:
-        connection.send(("refused", error))
+    handler, answer = get_ready(connection.recv())
+    connection.send(answer)
+    if handler is None:
         return
-    except (Exception, SystemExit) as error:  # noqa: BLE001 - the driver reports it
-        connection.send(("broken", short_trace(error)))
-        return
-    connection.send(("ready",))
     while (message := connection.recv()) is not None:
         number, payloads = message
         kind, result, seconds = attempt(handler, payloads)

@@ -122,6 +122,30 @@ def _mux_audio(container: OutputContainer, stream: Any, audio: Audio) -> None:
     container.mux(stream.encode(None))
 
 
+def add_audio(video: Path, audio: Audio, target: Path) -> None:
+    """Write the pictures of an H.264 file as mp4 with an AAC track for people to hear; the packets are copied.
+
+    Raises :class:`Unscorable` as decoding does. ``target`` is removed on failure.
+    """
+    with opened(video) as container, reading(video):
+        stream = video_stream(container)
+        if stream is None:
+            raise Unscorable("no_video_stream", f"{video.name}: no video stream")
+        try:
+            with av.open(str(target), "w", format="mp4", options=_MP4) as out:
+                copy: Any = out.add_stream_from_template(stream)
+                copy.metadata.clear()
+                sound = _aac_stream(out, audio.rate)
+                for packet in container.demux(stream):
+                    if packet.size:
+                        packet.stream = copy
+                        out.mux(packet)
+                _mux_audio(out, sound, audio)
+        except BaseException:
+            target.unlink(missing_ok=True)
+            raise
+
+
 def strip_audio(source: Source, target: Path) -> None:
     """Write the pictures of ``source`` alone: an mp4 without sound, title or any text of the source.
 

@@ -53,6 +53,10 @@ DIFFERENCES: Mapping[str, str] = {
         "neutral; or Poster V2 from a file of the user's (emotion=poster2); or a small classifier (emotion=tiny) that "
         "has learnt from neutral faces moved into expressions; means over windows of 0.5 s, then the class"
     ),
+    "choice: faces that are lost": (
+        "frames without a face, or with the mouth's centre outside the picture, have their neighbours' landmarks; a "
+        "clip of such frames alone fails as no_face. A covered mouth is not told from one that is seen"
+    ),
     "choice: long clips": (
         "above 10 s windows of 8 s that share 1 s (tier embedded: 4 s and 0.5 s); the tokens of the shared part are "
         "given to the next window"

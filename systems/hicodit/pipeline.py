@@ -7,8 +7,9 @@ so the others of a batch change nothing. Speech has the length of the video: two
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -57,9 +58,10 @@ class _Work:
 
 
 class Pipeline:
-    """Answers batches of requests."""
+    """Answers batches of requests. ``dtype``: of the denoising network; all else is float32, its scores too."""
 
-    def __init__(self, parts: Parts, options: HiCoDiTOptions, tier: Tier) -> None:
+    def __init__(self, parts: Parts, options: HiCoDiTOptions, tier: Tier, dtype: str = "float32") -> None:
+        self._dtype = dtype
         self._front, self._model, self._codec = parts.front, parts.model, parts.codec
         self._manner, self._sampler = manner_of(options, tier), sampler_of(options, tier)
         self._voices = Voices(parts.front) if options.mode == "audio" else None
@@ -100,9 +102,15 @@ class Pipeline:
     def _device(self) -> torch.device:
         return next(self._model.parameters()).device
 
+    def _autocast(self) -> AbstractContextManager[Any]:
+        if self._dtype == "float32":
+            return nullcontext()
+        return torch.autocast(self._device.type, getattr(torch, self._dtype))
+
     def _denoise(self, works: Sequence[_Work], turn: int) -> None:
         """Draw the tokens of the window ``turn`` of each."""
-        drawn = sample(self._model, [self._job(work, turn) for work in works], self._sampler)
+        with self._autocast():
+            drawn = sample(self._model, [self._job(work, turn) for work in works], self._sampler)
         for work, codes in zip(works, drawn, strict=True):
             work.tokens(turn).copy_(codes)
 

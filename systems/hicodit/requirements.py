@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.api import Tier, WeightFile
 from bench.errors import NotHereError, UsageError
 from bench.metrics.declare import need_modules
 from bench.systems.hicodit import weight_files as files
+from bench.trained import no_such_files
 
 if TYPE_CHECKING:
     from bench.systems.hicodit.options import HiCoDiTOptions
@@ -82,12 +82,11 @@ class Needs:
 
     def missing(self) -> list[str]:
         """What keeps the system from running, one line each with its remedy."""
-        from bench.weights import locate
+        from bench import weights
 
         lines = [] if self.small or self.options.dit or not self.looked_for else [_NO_WEIGHTS]
-        absent = [file for file in self.files() if locate(file) is None] if self.looked_for else []
-        lines += [_remedy(file) for file in absent]
-        lines += [f"{name}={path}: no such file" for name, path in self.given().items() if not Path(path).is_file()]
+        lines += weights.missing(self.files()) if self.looked_for else []
+        lines += no_such_files(self.given())
         lines += need_modules("dlib")
         if self.options.mode == "audio" and not self.small:
             lines += need_modules("resemblyzer")
@@ -108,12 +107,3 @@ class Needs:
             parts = (_MODEL, _LIPS, _VOICE if heard else _FACE, _CODEC)
             notes += [f"in place of {part}: {STAND_INS[part]}" for part in parts]
         return "; ".join(notes)
-
-
-def _remedy(file: WeightFile) -> str:
-    if file.package is not None:
-        return f"the shipped file {file.name} is not here: install the package again, or `make embedded`"
-    return (
-        f"weights {file.name} are not here: get them from {file.source} ({file.licence}), "
-        f"then `bench weights add FILE --as {file.name}`"
-    )

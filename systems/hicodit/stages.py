@@ -182,7 +182,7 @@ class StageRun:
         joined = []
         for level, logits in prepared.logits(turn, self._tokens, wanted.flags, wanted.places).items():
             time = (stage.low_times if level < prepared.sizes.low_levels else stage.high_times)[turn]
-            scores = {name: log_scores(z, time, prepared.sizes.parameterisation) for name, z in logits.items()}
+            scores = {name: log_scores(z.float(), time, prepared.sizes.parameterisation) for name, z in logits.items()}
             joined.append(self._sampler.guidance.combine(scores, time, low=level in prepared.model.low_range))
         return torch.cat(joined)
 

@@ -98,7 +98,7 @@ class HiCoDiTSystem(System):
         return " ".join(f"{name}={sha256(Path(path))}" for name, path in self._needs.given().items())
 
     def load(self, device: str, dtype: str) -> None:
-        """Model, codec and conditioners."""
+        """Model, codec and conditioners; ``dtype`` is that of the model's products."""
         import torch
 
         from bench.systems.hicodit.parts import parts_of
@@ -108,7 +108,7 @@ class HiCoDiTSystem(System):
             torch.backends.cuda.matmul.allow_tf32 = False
             torch.backends.cudnn.allow_tf32 = False
         parts = self._given or parts_of(self._options, self._needs.tier, device)
-        self._pipeline = Pipeline(parts, self._options, self._needs.tier)
+        self._pipeline = Pipeline(parts, self._options, self._needs.tier, dtype)
 
     def generate(self, requests: Sequence[Request]) -> Sequence[Output | Failure]:
         """One result per request."""

@@ -148,10 +148,10 @@ class Needs:
 
     def missing(self, task: Task) -> list[str]:
         """What keeps ``task`` from running here, one line each with its remedy."""
-        from bench.weights import locate
+        from bench import weights
 
-        absent = [file for file in self.files(task) if file is not DLIB_SHAPE_68 and locate(file) is None]
-        lines = [_remedy(file) for file in absent] if self.looked_for else []
+        wanted = [file for file in self.files(task) if file is not DLIB_SHAPE_68]
+        lines = weights.missing(wanted) if self.looked_for else []
         return lines + self._missing_packages(task)
 
     def _missing_packages(self, task: Task) -> list[str]:
@@ -173,12 +173,3 @@ class Needs:
             return ""
         parts = [_FEATURES] + ([_DETECTOR] if task in SHOWS and self.detector == "dlib" else [])
         return "; ".join(f"in place of {part}: {STAND_INS[part]}" for part in parts)
-
-
-def _remedy(file: WeightFile) -> str:
-    if file.package is not None:
-        return f"the shipped file {file.name} is not here: install the package again, or `make embedded`"
-    return (
-        f"weights {file.name} are not here: get them from {file.source} ({file.licence}), "
-        f"then `bench weights add FILE --as {file.name}`"
-    )

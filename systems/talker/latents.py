@@ -1,35 +1,32 @@
 """What joint training reads of a clip: speech latents, motion codes, voice and text, made once and kept on disk.
 
-The joint stage asks for one clip at a time (:func:`latents_of`); ``bench data prepare talker`` makes all of a split in
-advance and writes them as shards (:mod:`.prepare`). Both find what the other has made. Facts: specs/talker.md, 9.1,
-9.2, 14.3.
+The joint stage asks for one clip at a time (``LATENTS.of``); ``bench data prepare talker`` makes all of a split in
+advance (:mod:`bench.shards`). Facts: specs/talker.md, 9.1, 9.2, 14.3.
 
     makers = latent_makers("tiny", "cpu")                   # of makers.py: which networks
-    kept = latents_of(clip, folder, makers)                 # Latents
+    kept = LATENTS.of(clip, folder, makers)                 # Latents
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
-from dataclasses import astuple, dataclass
-from functools import lru_cache
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
+from safetensors import safe_open
 
 from bench.records import Clip
+from bench.shards import RecordKind, arrays_of, clip_key, write_arrays
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _VERSION = 2  # of what is kept: a change makes new files
 _FACTS = "facts"  # the metadata key of a file: JSON, by clip
-PATTERN = "shard-*.safetensors"
+_ARRAYS = ("speech", "motion", "voice")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,103 +51,49 @@ class Latents:
         return min(len(self.speech), len(self.motion))
 
 
-class LatentMakers(Protocol):
-    """The networks that turn a clip into :class:`Latents`; ``identity`` names their weights and settings."""
+class _LatentRecords(RecordKind[Latents]):
+    """Motion and speech are kept as 16-bit floats, which is what comes back the first time too.
 
-    @property
-    def identity(self) -> str:
-        """At most 40 letters and digits; equal where the latents are."""
-
-    def make(self, clip: Clip) -> Latents:
-        """The latents of ``clip``. Raises :class:`bench.api.Unscorable` where it has none."""
-
-
-def latents_of(clip: Clip, folder: Path, makers: LatentMakers) -> Latents:
-    """The clip's latents: from a shard or a file in ``folder``, else made now and written there as a file.
-
-    ``folder`` may be shared by data sets, trainings and processes. Motion and speech are kept as 16-bit floats, which
-    is what comes back the first time too.
-
-    Raises:
-        Unscorable: the clip cannot be decoded, or has no audio or video.
+    An array ``<key>.<part>`` for each; texts and spans are facts of the file.
     """
-    key, place = clip_key(clip), kept_in(folder, makers.identity)
-    found = kept(place, key)
-    if found is None:
-        found = rounded(makers.make(clip))
-        write(place / f"{key}.safetensors", {key: found})
-    return found
+
+    name = "latents"
+
+    def key(self, clip: Clip) -> str:
+        """See :meth:`RecordKind.key`."""
+        return clip_key(clip, _VERSION)
+
+    def rounded(self, record: Latents) -> Latents:
+        """See :meth:`RecordKind.rounded`."""
+        half = [part.astype(np.float16).astype(np.float32) for part in (record.speech, record.motion)]
+        return Latents(half[0], half[1], record.voice.astype(np.float32), record.text, record.span)
+
+    def write(self, path: Path, records: Mapping[str, Latents]) -> None:
+        """See :meth:`RecordKind.write`."""
+        arrays: dict[str, NDArray[np.generic]] = {}
+        for key, one in records.items():
+            arrays[f"{key}.speech"] = one.speech.astype(np.float16)
+            arrays[f"{key}.motion"] = one.motion.astype(np.float16)
+            arrays[f"{key}.voice"] = one.voice.astype(np.float32)
+        facts = {key: [one.text, *one.span] for key, one in records.items()}
+        write_arrays(path, arrays, {_FACTS: json.dumps(facts)})
+
+    def read(self, path: Path, key: str) -> Latents:
+        """See :meth:`RecordKind.read`."""
+        text, first, after = _facts(path)[key]
+        parts = [np.asarray(part, np.float32) for part in arrays_of(path, [f"{key}.{name}" for name in _ARRAYS])]
+        return Latents(parts[0], parts[1], parts[2], str(text), (int(first), int(after)))
+
+    def keys(self, path: Path) -> Iterable[str]:
+        """See :meth:`RecordKind.keys`."""
+        return _facts(path)
 
 
-def kept(place: Path, key: str) -> Latents | None:
-    """What is kept for a clip in ``place``, or ``None``; a damaged file is as good as none."""
-    for path in (_shards(place).get(key), place / f"{key}.safetensors"):
-        if path is not None and path.is_file():
-            try:
-                return read(path, key)
-            except (SafetensorError, OSError, KeyError, ValueError):
-                continue
-    return None
-
-
-def kept_in(folder: Path, identity: str) -> Path:
-    """The folder of the latents that networks of this identity make."""
-    return folder / f"latents-{identity}"
-
-
-def clip_key(clip: Clip) -> str:
-    """The name of a clip's latents: equal where content and cut are."""
-    parts = [astuple(source)[1:] if source is not None else None for source in (clip.audio, clip.video)]
-    told = json.dumps([_VERSION, clip.content_sha256, parts])
-    return hashlib.sha256(told.encode()).hexdigest()[:32]
-
-
-def rounded(latents: Latents) -> Latents:
-    """``latents`` as they come back from a file."""
-    half = [part.astype(np.float16).astype(np.float32) for part in (latents.speech, latents.motion)]
-    return Latents(half[0], half[1], latents.voice.astype(np.float32), latents.text, latents.span)
-
-
-def write(path: Path, clips: dict[str, Latents]) -> None:
-    """The file appears when it is whole; several processes may write the same one."""
-    tensors: dict[str, NDArray[np.generic]] = {}
-    facts: dict[str, object] = {}
-    for key, latents in clips.items():
-        # safetensors writes the memory as it lies, so rows must lie one behind the other
-        tensors[f"{key}.speech"] = latents.speech.astype(np.float16, order="C")
-        tensors[f"{key}.motion"] = latents.motion.astype(np.float16, order="C")
-        tensors[f"{key}.voice"] = latents.voice.astype(np.float32, order="C")
-        facts[key] = [latents.text, *latents.span]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        save_file(tensors, part, metadata={_FACTS: json.dumps(facts)})
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
-
-
-def read(path: Path, key: str) -> Latents:
-    """One clip's latents of a file. Raises ``KeyError``, ``OSError``, ``ValueError`` or ``SafetensorError``."""
+def _facts(path: Path) -> dict[str, tuple[str, int, int]]:
+    """Text and span by key."""
     with safe_open(path, framework="np") as file:
-        text, first, after = json.loads(file.metadata()[_FACTS])[key]
-        parts = [np.asarray(file.get_tensor(f"{key}.{name}"), np.float32) for name in ("speech", "motion", "voice")]
-    return Latents(parts[0], parts[1], parts[2], str(text), (int(first), int(after)))
+        found: dict[str, tuple[str, int, int]] = json.loads(file.metadata()[_FACTS])
+        return found
 
 
-def forget_shards() -> None:
-    """To be called when shards were written: which clips they hold is read once per folder."""
-    _shards.cache_clear()
-
-
-@lru_cache(maxsize=16)
-def _shards(place: Path) -> dict[str, Path]:
-    """Keys of clips to the shards that hold them; damaged shards are left out."""
-    found: dict[str, Path] = {}
-    for path in sorted(place.glob(PATTERN)):
-        try:
-            with safe_open(path, framework="np") as file:
-                found.update(dict.fromkeys(json.loads(file.metadata()[_FACTS]), path))
-        except (SafetensorError, OSError, KeyError, ValueError, TypeError):
-            continue
-    return found
+LATENTS = _LatentRecords()

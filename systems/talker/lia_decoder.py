@@ -7,17 +7,20 @@ map to the picture of the stage before.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import torch
 from torch import nn
 from torch.nn import functional
 
+from bench.systems.talker import lia_fast
 from bench.systems.talker.lia_ops import ConvLayer, Direction, ModulatedConv2d, StyledConv, Upsample
 from bench.systems.talker.lia_sizes import LiaSizes
 
 _EPSILON = 1e-5
 _HALF_POWER = 0.5**0.5  # the sum of two maps of equal power
+_CACHED = 1 << 22  # bytes of a stage's map for which a pass finds in the cache what the one before has written
 _GAMMA = 0.1  # initial weight of a flow block's second half
 
 
@@ -27,7 +30,7 @@ class RgbBlock(nn.Module):
     def __init__(self, inside: int, outside: int) -> None:
         super().__init__()
         self.conv1 = ConvLayer(inside, outside, 3)
-        self.conv2 = ConvLayer(outside, outside, 3)
+        self.conv2 = ConvLayer(outside, outside, 3, factor=_HALF_POWER)
         if inside != outside:
             self.skip: nn.Module = ConvLayer(inside, outside, 1, activate=False, bias=False)
         else:
@@ -35,8 +38,8 @@ class RgbBlock(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(B, I, H, W) to (B, O, H, W)."""
-        y: torch.Tensor = self.conv2(self.conv1(x)) + self.skip(x)
-        return y.mul_(_HALF_POWER)
+        y: torch.Tensor = self.conv2(self.conv1(x))
+        return torch.add(y, self.skip(x), alpha=_HALF_POWER, out=lia_fast.room(y))
 
 
 class ExactGroupNorm(nn.GroupNorm):
@@ -53,6 +56,12 @@ class ExactGroupNorm(nn.GroupNorm):
             return super().forward(x)
         return super().forward(x.contiguous()).contiguous(memory_format=torch.channels_last)
 
+    def scaled(self, x: torch.Tensor, scales: torch.Tensor) -> torch.Tensor:
+        """The normalised map times ``scales`` (B, C)."""
+        if not lia_fast.wanted(x):
+            return self(x) * scales[:, :, None, None]
+        return lia_fast.normalised(x, self.num_groups, self.weight * scales, self.bias * scales, self.eps)
+
 
 class FlowBlock(nn.Module):
     """Two styled convolutions, the second on a normalised map; what is added to is the first one's result."""
@@ -67,7 +76,9 @@ class FlowBlock(nn.Module):
     def forward(self, x: torch.Tensor, style: torch.Tensor) -> torch.Tensor:
         """(B, C, H, W) and styles (B, S) to (B, C, H, W)."""
         first = self.conv1(x, style)
-        return torch.addcmul(first, self.gamma, self.conv2(self.norm(first), style))
+        scales = self.conv2.conv.modulation(style)
+        second = self.conv2.of_scaled(self.norm.scaled(first, scales), scales)
+        return torch.addcmul(first, self.gamma, second, out=lia_fast.room(first))
 
 
 class ToRGB(nn.Module):
@@ -82,7 +93,7 @@ class ToRGB(nn.Module):
     def forward(self, x: torch.Tensor, previous: torch.Tensor | None = None) -> torch.Tensor:
         """(B, C, H, W) and (B, 3, H / 2, W / 2) or nothing to (B, 3, H, W)."""
         y: torch.Tensor = self.conv(x) + self.bias
-        return y if previous is None else y + self.up(previous)
+        return y if previous is None else torch.add(y, self.up(previous), out=lia_fast.room(y))
 
 
 class ToFlow(nn.Module):
@@ -99,15 +110,25 @@ class ToFlow(nn.Module):
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """The warped map, it over ``x`` by the mask, and the raw values that the next stage begins with.
 
-        ``x``, ``source``: (B, C, H, W); ``previous``: raw values (B, 3, H / 2, W / 2) or nothing; raw: (B, 3, H, W).
+        ``x``: (B, C, H, W); ``source``: (B or 1, C, H, W); ``previous``: raw values (B, 3, H / 2, W / 2) or nothing;
+        raw: (B, 3, H, W).
         """
+        warped, mask, raw = self.warped(x, style, source, previous)
+        return warped, torch.addcmul(warped, 1.0 - mask, x), raw
+
+    def warped(
+        self, x: torch.Tensor, style: torch.Tensor, source: torch.Tensor, previous: torch.Tensor | None
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """The warped map, the mask (B, 1, H, W) that it has been multiplied by, and the raw values."""
         raw = self.conv(x, style) + self.bias
         if previous is not None:
             raw = raw + self.up(previous)
         mask = torch.sigmoid(raw[:, 2:])
+        if len(source) == 1 and lia_fast.wanted(source):
+            return lia_fast.warped(source, raw, mask), mask, raw
+        source = source.expand(len(raw), -1, -1, -1)
         moved = functional.grid_sample(source, flow_of(raw), padding_mode="zeros", align_corners=True)
-        warped = moved.contiguous(memory_format=torch.channels_last) * mask
-        return warped, torch.addcmul(warped, 1.0 - mask, x), raw
+        return moved.contiguous(memory_format=torch.channels_last) * mask, mask, raw
 
 
 def flow_of(raw: torch.Tensor) -> torch.Tensor:
@@ -140,6 +161,21 @@ class Stage:
         self.to_rgb, self.to_flow = f"rgb{short}", f"flow{short}"
 
 
+class _Made(NamedTuple):
+    """Styles, and what a stage passes on: its two maps, the picture so far and the raw values of its flow."""
+
+    style: torch.Tensor
+    x: torch.Tensor
+    warped: torch.Tensor | None = None
+    picture: torch.Tensor | None = None
+    raw: torch.Tensor | None = None
+
+    def split(self, count: int) -> Iterator[_Made]:
+        """The same for ``count`` pictures after the other."""
+        for start in range(0, len(self.style), count):
+            yield _Made(*(None if one is None else one[start : start + count] for one in self))  # type: ignore[arg-type]
+
+
 class Decoder(nn.Module):
     """See :meth:`forward`."""
 
@@ -163,26 +199,46 @@ class Decoder(nn.Module):
 
     def forward(self, style: torch.Tensor, maps: Sequence[torch.Tensor]) -> torch.Tensor:
         """Styles (B, S) and the source's n maps (B or 1, C, N, N), N = 8, 16, …, to pictures (B, 3, S, S)."""
+        if lia_fast.wanted(style) and all(len(source) == 1 for source in maps):
+            return self._pictures(0, self._begun(style), maps)
         return self.with_flows(style, maps)[0]
 
     def with_flows(self, style: torch.Tensor, maps: Sequence[torch.Tensor]) -> tuple[torch.Tensor, list[torch.Tensor]]:
         """The pictures, and each stage's raw flow (B, 3, N, N) (see :func:`flow_of`)."""
-        batch = style.shape[0]
-        x = self.conv1(self.input(batch), style)
-        warped: torch.Tensor | None = None
-        picture: torch.Tensor | None = None
-        raw: torch.Tensor | None = None
+        made = self._begun(style)
         flows: list[torch.Tensor] = []
         for stage, source in zip(self.stages, maps, strict=True):
-            x = self.get_submodule(stage.up)(x, style)
-            for block in self.get_submodule(stage.flow_blocks).children():
-                x = block(x, style)
-            source = source.expand(batch, -1, -1, -1)
-            moved, x, raw = self.get_submodule(stage.to_flow)(x, style, source, raw)
-            warped = moved if warped is None else moved + self.get_submodule(stage.enlarge)(warped)
-            warped = self.get_submodule(stage.rgb_blocks)(warped)
-            picture = self.get_submodule(stage.to_rgb)(warped, picture)
-            flows.append(raw)
-        if picture is None:
-            raise ValueError("a decoder has at least one stage")
-        return picture, flows
+            made = self._stage(stage, made, source)
+            flows.append(_there(made.raw))
+        return _there(made.picture), flows
+
+    def _begun(self, style: torch.Tensor) -> _Made:
+        return _Made(style, self.conv1(self.input(len(style)), style))
+
+    def _pictures(self, done: int, made: _Made, maps: Sequence[torch.Tensor]) -> torch.Tensor:
+        """The pictures when ``done`` stages are done; only as many at once as the cache holds the maps of."""
+        if done == len(self.stages):
+            return _there(made.picture)
+        at_once = max(1, _CACHED // (maps[done].numel() * maps[done].element_size()))
+        if len(made.style) > at_once:
+            return torch.cat([self._pictures(done, part, maps) for part in made.split(at_once)])
+        return self._pictures(done + 1, self._stage(self.stages[done], made, maps[done]), maps)
+
+    def _stage(self, stage: Stage, made: _Made, source: torch.Tensor) -> _Made:
+        x = self.get_submodule(stage.up)(made.x, made.style)
+        for block in self.get_submodule(stage.flow_blocks).children():
+            x = block(x, made.style)
+        warped, mask, raw = self.get_submodule(stage.to_flow).warped(x, made.style, source, made.raw)
+        if stage is not self.stages[-1]:
+            x = torch.addcmul(warped, 1.0 - mask, x)
+        if made.warped is not None:
+            drawn: torch.Tensor = self.get_submodule(stage.enlarge)(made.warped)
+            warped = torch.add(drawn, warped, out=lia_fast.room(drawn))
+        warped = self.get_submodule(stage.rgb_blocks)(warped)
+        return _Made(made.style, x, warped, self.get_submodule(stage.to_rgb)(warped, made.picture), raw)
+
+
+def _there(tensor: torch.Tensor | None) -> torch.Tensor:
+    if tensor is None:
+        raise ValueError("a decoder has at least one stage")
+    return tensor

@@ -8,6 +8,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from bench.systems.talker import lia_fast
 from bench.systems.talker.lia_ops import ConvLayer, EqualConv2d, EqualLinear
 from bench.systems.talker.lia_sizes import LiaSizes
 
@@ -20,13 +21,13 @@ class ResBlock(nn.Module):
     def __init__(self, inside: int, outside: int) -> None:
         super().__init__()
         self.conv1 = ConvLayer(inside, outside, 3)
-        self.conv2 = ConvLayer(outside, outside, 3, downsample=True)
-        self.skip = ConvLayer(inside, outside, 1, downsample=True, activate=False, bias=False)
+        self.conv2 = ConvLayer(outside, outside, 3, downsample=True, factor=_HALF_POWER)
+        self.skip = ConvLayer(inside, outside, 1, downsample=True, activate=False, bias=False, factor=_HALF_POWER)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(B, I, H, W) to (B, O, H / 2, W / 2)."""
-        y: torch.Tensor = self.conv2(self.conv1(x)) + self.skip(x)
-        return y.mul_(_HALF_POWER)
+        y: torch.Tensor = self.conv2(self.conv1(x))
+        return torch.add(y, self.skip(x), out=lia_fast.room(y))
 
 
 class Pyramid(nn.Module):

@@ -10,7 +10,8 @@ every form here is equal to the published one up to rounding, but made for few p
   pixel is thrown away afterwards, it is not computed;
 * doubling the size with this kernel is bilinear interpolation with zeros around the picture.
 
-:func:`folded` multiplies the factors into the weights once, for inference.
+:func:`folded` multiplies the factors into the weights once, for inference; where nothing is learnt, a CPU computes some
+of this in the forms of :mod:`.lia_fast`.
 """
 
 from __future__ import annotations
@@ -23,10 +24,13 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from bench.systems.talker import lia_fast
+
 BLUR = (1.0, 3.0, 3.0, 1.0)
 SLOPE = 0.2  # of the leaky ReLU
 GAIN = math.sqrt(2.0)  # of the leaky ReLU with a bias
 _SMALL = 1e-8
+_FEW = 8  # channels: fewer than a register holds, for which the library has no good convolution
 _Module = TypeVar("_Module", bound=nn.Module)
 
 
@@ -113,6 +117,8 @@ class Upsample(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(B, C, H, W) to (B, C, 2 H, 2 W)."""
+        if lia_fast.wanted(x) and x.is_contiguous():
+            return lia_fast.doubled(x)
         framed = functional.pad(x, (1, 1, 1, 1))
         return functional.interpolate(framed, scale_factor=2.0, mode="bilinear")[:, :, 2:-2, 2:-2]
 
@@ -135,6 +141,8 @@ class EqualConv2d(nn.Module):
 
     def convolve(self, x: torch.Tensor, gain: float, bias: torch.Tensor | None, stride: int) -> torch.Tensor:
         """The convolution with its weights times ``gain``, and another bias."""
+        if len(self.weight) < _FEW and self.weight.shape[-1] == stride == 1 and lia_fast.wanted(x):
+            return lia_fast.mixed(x, _times(self.weight, self.scale * gain), bias)
         return functional.conv2d(x, _times(self.weight, self.scale * gain), bias, stride, self.padding)
 
     def fold(self, gain: float = 1.0) -> None:
@@ -169,8 +177,11 @@ class EqualLinear(nn.Module):
 class ConvLayer(nn.Sequential):
     """[blur or doubling], an equalised convolution, [leaky ReLU with bias and gain, or plain].
 
-    Children ``0``, ``1``, … as in the source. The convolution has a bias of its own only without activation.
+    Children ``0``, ``1``, … as in the source. The convolution has a bias of its own only without activation. All of
+    it is multiplied by ``factor``, which is positive.
     """
+
+    edges: torch.Tensor | None
 
     def __init__(
         self,
@@ -181,6 +192,7 @@ class ConvLayer(nn.Sequential):
         upsample: bool = False,
         bias: bool = True,
         activate: bool = True,
+        factor: float = 1.0,
     ) -> None:
         padding = 0 if downsample else kernel // 2
         self.stride = 2 if downsample else 1
@@ -190,10 +202,13 @@ class ConvLayer(nn.Sequential):
         if activate:
             act = [FusedLeakyReLU(outside) if bias else nn.LeakyReLU(SLOPE)]
         super().__init__(*parts, conv, *(act if activate else []))
-        self.gain = GAIN if activate and bias else 1.0
+        self.gain = factor * (GAIN if activate and bias else 1.0)
+        self.register_buffer("edges", None, persistent=False)  # kept by fold() of a layer that doubles a size
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(B, I, H, W) to (B, O, H', W'), H' being H, H / 2 or 2 H."""
+        if self.edges is not None and lia_fast.wanted(x):
+            return self._doubled_last(x, self.edges)
         first, conv, last = self[0], self.conv, self[-1]
         stride = self.stride
         if isinstance(first, Blur):
@@ -204,14 +219,23 @@ class ConvLayer(nn.Sequential):
             x = first(x)
         if isinstance(last, FusedLeakyReLU):
             return leaky_(conv.convolve(x, self.gain, _times(last.bias, self.gain), stride))
-        x = conv.convolve(x, 1.0, conv.bias, stride)
+        x = conv.convolve(x, self.gain, None if conv.bias is None else _times(conv.bias, self.gain), stride)
         return functional.leaky_relu(x, SLOPE) if isinstance(last, nn.LeakyReLU) else x
+
+    def _doubled_last(self, x: torch.Tensor, edges: torch.Tensor) -> torch.Tensor:
+        """The same where the size is doubled: a quarter of the products, as the convolution meets the map unblurred."""
+        weight, bias = self.conv.weight, self.get_parameter("2.bias")
+        spread = functional.conv_transpose2d(x, weight.transpose(0, 1).flip(2, 3), stride=2)
+        made = _depthwise(spread, self.get_buffer("0.kernel"), 1, 1, bias)
+        return leaky_(lia_fast.without_surroundings(made, x, edges))
 
     def fold(self) -> None:
         """Multiply the factors into weights and bias."""
         self.conv.fold(self.gain)
         if isinstance(self[-1], FusedLeakyReLU):
             self[-1].bias.mul_(self.gain)
+            if isinstance(self[0], Upsample) and self.conv.weight.shape[-1] == 3:
+                self.edges = lia_fast.edge_weights(self.conv.weight)
         self.gain = 1.0
 
     @property
@@ -260,11 +284,15 @@ class ModulatedConv2d(nn.Module):
         """The result but for the factors (B, O, 1, 1) of its channels, and these."""
         scales = self.modulation(style)  # (B, I)
         weight = self.weight[0]
-        factor = self._factor(scales)[:, :, None, None]
         if weight.shape[-1] == 1 and not (self.upsample or self.downsample):
             per_sample = weight[:, :, 0, 0] * scales[:, None]  # (B, O, I)
-            return torch.bmm(per_sample, x.flatten(2)).view(x.shape[0], -1, *x.shape[2:]), factor
-        x = x * scales[:, :, None, None]
+            made = torch.bmm(per_sample, x.flatten(2)).view(x.shape[0], -1, *x.shape[2:])
+            return made, self._factor(scales)[:, :, None, None]
+        return self.of_scaled(x * scales[:, :, None, None], scales)
+
+    def of_scaled(self, x: torch.Tensor, scales: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """The same for a map that has been multiplied by the scales (B, I) of its channels."""
+        weight, factor = self.weight[0], self._factor(scales)[:, :, None, None]
         if self.upsample:
             return self.blur(functional.conv_transpose2d(x, weight.transpose(0, 1), stride=2)), factor
         if self.downsample:
@@ -297,9 +325,15 @@ class StyledConv(nn.Module):
 
     def forward(self, x: torch.Tensor, style: torch.Tensor) -> torch.Tensor:
         """(B, I, H, W) and styles (B, S) to (B, O, H', W')."""
-        y, factor = self.conv.unscaled(x, style)
+        return self._activated(*self.conv.unscaled(x, style))
+
+    def of_scaled(self, x: torch.Tensor, scales: torch.Tensor) -> torch.Tensor:
+        """The same for a map that has been multiplied by the scales (B, I) of its channels."""
+        return self._activated(*self.conv.of_scaled(x, scales))
+
+    def _activated(self, y: torch.Tensor, factor: torch.Tensor) -> torch.Tensor:
         bias = self.activate.bias.view(1, -1, 1, 1)
-        return leaky_(torch.addcmul(bias * GAIN, y, factor * GAIN))
+        return leaky_(torch.addcmul(bias * GAIN, y, factor * GAIN, out=lia_fast.room(y)))
 
 
 class Direction(nn.Module):
@@ -352,11 +386,13 @@ def pads_before_halving(kernel: int) -> tuple[int, int]:
     return (spare + 1) // 2, spare // 2
 
 
-def _depthwise(x: torch.Tensor, kernel: torch.Tensor, stride: int, padding: int = 0) -> torch.Tensor:
+def _depthwise(
+    x: torch.Tensor, kernel: torch.Tensor, stride: int, padding: int = 0, bias: torch.Tensor | None = None
+) -> torch.Tensor:
     """Each channel of (B, C, H, W) correlated with one kernel."""
     channels = x.shape[1]
     weight = kernel.to(x.dtype).expand(channels, 1, *kernel.shape)
-    return functional.conv2d(x, weight, stride=stride, padding=padding, groups=channels)
+    return functional.conv2d(x, weight, bias, stride=stride, padding=padding, groups=channels)
 
 
 def _times(x: torch.Tensor, factor: float) -> torch.Tensor:

@@ -23,7 +23,7 @@ _DIGITS = 16
 
 
 class Makers:
-    """See :class:`.latents.LatentMakers`. ``front`` is built when the first clip needs it."""
+    """See :class:`bench.shards.Makers`. ``front`` is built when the first clip needs it."""
 
     def __init__(self, identity: str, front: Callable[[], Front]) -> None:
         self.identity = identity
@@ -35,7 +35,7 @@ class Makers:
         return self._front()
 
     def make(self, clip: Clip) -> Latents:
-        """See :meth:`.latents.LatentMakers.make`; audio is cut or padded to the video's length."""
+        """See :meth:`bench.shards.Makers.make`; audio is cut or padded to the video's length."""
         if clip.audio is None or clip.video is None:
             raise Unscorable("no_audio_stream" if clip.audio is None else "no_video_stream", clip.id)
         frames = media.decode_video(clip.video).frames

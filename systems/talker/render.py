@@ -22,6 +22,7 @@ Frames = NDArray[np.uint8]  # (T, H, W, 3) RGB
 
 _SEEN_AT_ONCE = 32  # pictures that are encoded in one pass, at most
 _SEEN_PIXELS = 32 * 128 * 128  # of these pictures: two of 512 px, whose largest maps have 0.8 GB
+_KEPT = 31 << 20  # bytes
 _IN_MEMORY = 1 << 29  # bytes of frames; more go to a file
 
 
@@ -50,6 +51,7 @@ class Renderer:
         self._batch = batch
         self._size = generator.sizes.size
         self._at_once = max(1, min(_SEEN_AT_ONCE, _SEEN_PIXELS // self._size**2))
+        _keep_freed_memory()
 
     def identity(self, picture: Picture) -> Identity:
         """The face of a portrait, or of a video's first frame (H, W, 3).
@@ -150,8 +152,17 @@ def network_input(pictures: Frames) -> torch.Tensor:
 
 def levels(pictures: torch.Tensor) -> torch.Tensor:
     """A decoder's pictures (B, 3, S, S) as uint8 (B, S, S, 3), on their device; fractions of a level are cut off."""
-    scaled = (pictures.float().clamp(-1.0, 1.0) + 1.0) / 2.0 * 255.0
+    scaled = pictures.float().clamp(-1.0, 1.0).add_(1.0).mul_(127.5)
     return scaled.to(torch.uint8).permute(0, 2, 3, 1).contiguous()
+
+
+def _keep_freed_memory() -> None:
+    """Let the C library keep blocks of the size of a stage's maps when they are freed, for the next ones.
+
+    Otherwise each map comes from the system, which fills it with zeros, page by page: a seventh of the time. glibc
+    keeps blocks up to the size of the largest one that it has got back, at most 32 MB; others lose nothing.
+    """
+    torch.empty(_KEPT, dtype=torch.uint8)
 
 
 def _room(shape: tuple[int, ...], folder: Path | None) -> Frames:

@@ -10,6 +10,7 @@ from bench.api import Task, Tier, WeightFile
 from bench.errors import BenchError, NotHereError
 from bench.metrics.declare import need_modules
 from bench.systems.talker import weight_files as files
+from bench.trained import no_such_files
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -80,13 +81,10 @@ class Needs:
 
     def missing(self, task: Task) -> list[str]:
         """What keeps ``task`` from running, one line each with its remedy."""
-        from bench.weights import locate
+        from bench import weights
 
-        absent = [file for file in self.files(task) if locate(file) is None] if self.looked_for else []
-        lines = [_remedy(file) for file in absent]
-        given = ("vae", "motion", "joint")
-        lines += [f"{name}={path}: no such file" for name in given if (path := getattr(self.options, name)) and
-                  not Path(path).is_file()]  # fmt: skip
+        lines = weights.missing(self.files(task)) if self.looked_for else []
+        lines += no_such_files({name: getattr(self.options, name) for name in ("vae", "motion", "joint")})
         lines += need_modules("tokenizers", extra="talker") if self.tier != "embedded" else []
         if self.face_view and task != "tts":
             lines += need_modules("dlib")
@@ -134,12 +132,3 @@ class Needs:
         if self.options.keep_prefix:
             return f"the first {seconds:g} s are the reference's prefix"
         return f"begins with {seconds:g} s of the reference, which are cut off before scoring"
-
-
-def _remedy(file: WeightFile) -> str:
-    if file.package is not None:
-        return f"the shipped file {file.name} is not here: install the package again, or `make embedded`"
-    return (
-        f"weights {file.name} are not here: get them from {file.source} ({file.licence}), "
-        f"then `bench weights add FILE --as {file.name}`"
-    )

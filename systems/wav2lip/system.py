@@ -24,6 +24,7 @@ from bench.systems.wav2lip.declare import (
     SMALL_GENERATOR,
     STAND_INS,
 )
+from bench.trained import no_such_files
 
 if TYPE_CHECKING:
     import numpy as np
@@ -107,13 +108,13 @@ class Wav2Lip(System):
 
     def missing(self) -> list[str]:
         """The weight files that are not here, and what the tier does not have."""
-        from bench.weights import locate
+        from bench import weights
 
         trained, checkpoint = self._options.trained, self._options.checkpoint
-        lines = [f"trained={trained}: no such file"] if trained and not Path(trained).is_file() else []
+        lines = no_such_files({"trained": trained})
         if self._small and checkpoint != "wav2lip" and not trained:
             lines.append(f"checkpoint={checkpoint}: tier embedded has one generator, trained without a discriminator")
-        lines += [_remedy(file) for file in self.weights if locate(file) is None]
+        lines += weights.missing(self.weights)
         if self._detector_name == "dlib" and self._given_detector is None:
             lines += need_modules("dlib")
         return lines
@@ -205,15 +206,6 @@ class Wav2Lip(System):
         batch = at_once(options.batch_size, next(network.parameters()).device.type)
         redraw(room, order, placed, make, size=network.sizes.image, batch=batch)
         return room
-
-
-def _remedy(file: WeightFile) -> str:
-    if file.package is not None:
-        return f"the shipped file {file.name} is not here: install the package again, or `make embedded`"
-    return (
-        f"weights {file.name} are not here: get them from {file.source} ({file.licence}), "
-        f"then `bench weights add FILE --as {file.name}`"
-    )
 
 
 def _speech_windows(request: Request) -> NDArray[np.float32]:

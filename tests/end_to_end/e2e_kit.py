@@ -100,15 +100,20 @@ def results(store: Path, plugin: Path | None = SLOW) -> Results:
 
 
 class Driver:
-    """``python -m bench …`` as a process; it and its workers carry a mark by which they are found."""
+    """``python -m bench …`` as a process; it and its workers carry a mark by which they are found.
 
-    def __init__(self, arguments: Sequence[object], folder: Path, environment: Mapping[str, str]) -> None:
+    ``program``: Python code that takes the place of the command.
+    """
+
+    def __init__(
+        self, arguments: Sequence[object], folder: Path, environment: Mapping[str, str], program: str = ""
+    ) -> None:
         self.mark = str(folder)
         self.notes = folder / "notes"
         self.notes.mkdir(exist_ok=True)
         env = {**os.environ, **environment, MARK: self.mark, "E2E_NOTES": str(self.notes)}
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "bench", *map(str, arguments)],
+            [sys.executable, *(["-c", program] if program else ["-m", "bench"]), *map(str, arguments)],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -156,7 +161,8 @@ def assert_nobody_is_left(mark: str, limit_s: float = 10.0) -> None:
     end = time.monotonic() + limit_s
     while time.monotonic() < end and marked(mark):
         time.sleep(0.02)
-    assert marked(mark) == {}
+    left = marked(mark)
+    assert left == {}, "\n".join(left.values())
 
 
 def noted(notes: Path) -> Counter[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -62,10 +63,37 @@ def act(payload: dict[str, Any], n_batch: int) -> Any:
         ctypes.PyDLL(None).sleep(3600)  # native code that never lets another thread run
     if do == "linger":
         threading.Thread(target=time.sleep, args=(3600,)).start()  # the interpreter waits for it
+    if do == "fill-memory":
+        fill_memory(payload["mib"] * n_batch, payload["limit_mib"])
+    if do == "slow-once" and not Path(payload["file"]).exists():
+        Path(payload["file"]).touch()
+        time.sleep(payload["seconds"])
+    if do == "wait-for":
+        wait_for(Path(payload["file"]))
+    if do == "wait-for-the-second":
+        first, second = Path(payload["file"] + ".first"), Path(payload["file"] + ".second")
+        if first.exists():
+            second.touch()
+        first.touch()
+        wait_for(second)
+    if do == "lock":
+        return threading.Lock()
     if do == "unpicklable":
         return lambda: None
     time.sleep(payload.get("sleep", 0.0))
     return hashlib.sha256(str(payload.get("key")).encode()).hexdigest()
+
+
+def wait_for(file: Path) -> None:
+    while not file.exists():
+        time.sleep(0.01)
+
+
+def fill_memory(mib: int, limit_mib: int) -> None:
+    """Ask for so much where a process may have only ``limit_mib`` more than it has."""
+    has_pages = int(Path("/proc/self/statm").read_text().split()[0])
+    resource.setrlimit(resource.RLIMIT_AS, (has_pages * resource.getpagesize() + (limit_mib << 20), -1))
+    bytearray(mib << 20)
 
 
 def hashes(setup: Any) -> Callable[[Sequence[Any]], list[Any]]:

@@ -15,6 +15,7 @@ from typing import Any
 
 from toy_job import note
 
+from bench.contracts import Engine
 from bench.engines.local import LocalEngine
 from bench.records import Job, Unit
 from bench.schedule import run
@@ -54,7 +55,14 @@ def score(setup: dict[str, str]) -> Callable[[Sequence[Any]], list[Any]]:
     return handle
 
 
-def main(root: Path, n: int, workers: int, notes: Path, batch_size: int = 1) -> str:
+def main(
+    root: Path,
+    n: int,
+    workers: int,
+    notes: Path,
+    batch_size: int = 1,
+    engine: Callable[[int], Engine] = LocalEngine,
+) -> str:
     clip_ids = [f"speaker {i % 3}/clip {i:03d}" for i in range(n)]
     with Store.open(root) as store:
         store.add_run(RunRecord(RUN, "toy", "1", "control", "none", "test", "tts", n_split=n))
@@ -62,15 +70,15 @@ def main(root: Path, n: int, workers: int, notes: Path, batch_size: int = 1) -> 
         setup = {"stage": str(store.stage_dir()), "notes": str(notes)}
         done = store.outputs(RUN)
         units = [Unit(c, c) for c in clip_ids if c not in done]
-        engine = LocalEngine(workers)
-        for outcome in run(engine, Job("toy_run:generate", setup), units, batch_size=batch_size):
+        workplace = engine(workers)
+        for outcome in run(workplace, Job("toy_run:generate", setup), units, batch_size=batch_size):
             path, sha = outcome.record
             store.add_output(OutputRecord(RUN, outcome.key, "ok", sha256=sha), {"audio": Path(path)})
 
         outputs = store.outputs(RUN)
         scored = store.score_states(RUN, PROTOCOL, "")
         units = [Unit(c, (c, str(root / outputs[c].audio))) for c in clip_ids if c not in scored]
-        for outcome in run(engine, Job("toy_run:score", setup), units, batch_size=batch_size):
+        for outcome in run(workplace, Job("toy_run:score", setup), units, batch_size=batch_size):
             record = ScoreRecord(
                 outputs[outcome.key].sha256,
                 f"reference of {outcome.key}",

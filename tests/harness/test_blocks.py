@@ -115,6 +115,11 @@ def test_settings_of_a_row_and_of_the_system_that_speaks(tmp_path: Path) -> None
         "tts_system": "hierspeech", "tts_reference": "same", "hierspeech.noise_scale": 0.1,
         "hierspeech.noise_scale_ttv": 0.2, "hierspeech.length_scale": 1.5,
     }  # fmt: skip
+    there = SETTINGS.replace("set: {noise_scale: 0.3}", "set_on: {folder: {noise_scale: 0.5}}")
+    both = read(tmp_path, there, dataset=["demo,folder"])
+    assert [settings_of(both, dataset=name).settings.set["noise_scale"] for name in ("demo", "folder")] == [0.1, 0.5]
+    stronger = read(tmp_path, there, dataset=["folder"], set=["noise_scale=0.9"])
+    assert settings_of(stronger, dataset="folder").settings.set["noise_scale"] == 0.9
     stronger = settings_of(read(tmp_path, SETTINGS, set=["noise_scale=0.9"]))
     assert stronger.settings.set == {"noise_scale": 0.9, "length_scale": 1.5}
 
@@ -165,6 +170,7 @@ def test_every_unknown_name_of_a_file_at_once(tmp_path: Path) -> None:
               - {system: wav2lip, audio: tts, set: {tts_system: espaek}}
               - {system: "gateway:wav2lp", optional: true}
               - {system: wav2lip, name: too much, set: {pads: [1, 2]}}
+              - {system: wav2lip, name: there, set_on: {dmeo: {pads: 0}, demo: {pds: 0, batch_size: few}}}
             metrics: {default: [psnr/rbg@1], dmeo: [psnr]}
             published: {source: seed-003, table: 1}
           - name: one
@@ -184,13 +190,19 @@ def test_every_unknown_name_of_a_file_at_once(tmp_path: Path) -> None:
         11: "tts_system 'espaek' is unknown. did you mean 'espeak'",
         12: "unknown gateway 'wav2lp' 'wav2lip'",
         13: "one: set pads.2 for wav2lip: Field required; set pads.3",
-        14: "metrics of an unknown data set 'dmeo'. did you mean 'demo'",
-        16: "two blocks are called 'one'",
-        20: "two rows are called 'espeak'",
-        21: "source 'seed-03' is unknown. did you mean 'seed-003'",
+        15: "metrics of an unknown data set 'dmeo'. did you mean 'demo'",
+        17: "two blocks are called 'one'",
+        21: "two rows are called 'espeak'",
+        22: "source 'seed-03' is unknown. did you mean 'seed-003'",
     }.items():
         found = [one for one in message.splitlines() if f"{path}:{line}: " in one]
         assert any(_like(text, one) for one in found), (line, text, message)
+    for text in (
+        "settings on an unknown data set 'dmeo'",
+        "set pds: system 'wav2lip'",
+        "set batch_size = 'few' for wav2lip",
+    ):
+        assert f"{path}:14: " in next(line for line in message.splitlines() if text in line), message
     assert "metric 'psnr/rbg@1' is unknown" in message and "'psnr/rgb@1'" in message
     assert "--audio tts: task tts is not driven by audio" in message
     assert "set noise_scal: no system of the tables has it" in message and "noise_scale" in message

@@ -15,12 +15,14 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent))
 
 import speed_canonical
+import speed_costs
 import speed_hicodit
 import speed_hier
 import speed_memory
 import speed_networks
 import speed_overhead
 import speed_pieces
+import speed_report
 import speed_rows
 import speed_scoring
 import speed_start
@@ -33,6 +35,8 @@ PARTS = {
     "rows": speed_rows.run,
     "memory": speed_memory.run,
     "start": speed_start.run,
+    "costs": speed_costs.run,
+    "report": speed_report.run,
     "pieces": speed_pieces.run,
     "networks": speed_networks.run,
     "hierspeech": speed_hier.run,

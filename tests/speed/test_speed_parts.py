@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-LIGHT = {"overhead", "scoring", "rows", "memory", "start", "pieces", "networks"}
+LIGHT = {"overhead", "scoring", "rows", "memory", "start", "costs", "pieces", "networks"}
 
 
 def lines(target: Path, *parts: str) -> list[dict[str, Any]]:
@@ -27,6 +27,12 @@ def test_every_part_runs_and_one_pass_gives_the_naive_numbers(tmp_path: Path) ->
     found = lines(tmp_path / "speed.json", *sorted(LIGHT))
     assert {line["part"] for line in found} == LIGHT
     assert all(line["value"] > 0 or line["what"] == "skipped" for line in found if line["part"] != "memory")
+
+
+def test_the_report_s_sizes_and_times_are_measured(tmp_path: Path) -> None:
+    found = lines(tmp_path / "speed.json", "report")
+    assert {line["part"] for line in found} == {"report"}
+    assert found[0]["what"] == "skipped" or all(line["value"] > 0 for line in found)
 
 
 @pytest.mark.slow  # six processes that load torch and search a clip for faces

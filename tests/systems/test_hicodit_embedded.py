@@ -33,7 +33,7 @@ def told() -> dict[str, str]:
 
 def test_nothing_is_missing() -> None:
     system = HiCoDiTSystem({"tier": "embedded"})
-    assert system.weights == weight_files.EMBEDDED
+    assert system.weights == (weight_files.TINY, weight_files.TINY_CODEC)
     assert system.missing() == []
 
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from bench.systems.hicodit.guidance import BRANCHES, PAPER, PLAIN, Guidance, exact_rate, paper_guidance
+from bench.systems.hicodit.guidance import BRANCHES, PAPER, PLAIN, Guidance, exact_rate, paper_guidance, pulled
 from bench.systems.hicodit.schedule import LAST_TIME, SCHEDULE, grid_time, revealed_count, step_span
 from bench.systems.hicodit.steps import (
     analytic_step,
@@ -297,6 +297,12 @@ def test_guidance_of_one_is_no_guidance() -> None:
     assert PLAIN.branches() == PLAIN.branches(low=True) == ("all",)
     assert torch.equal(PLAIN.combine({"all": scores["all"]}, 0.3), scores["all"])
     assert torch.equal(Guidance(w_emo=2.0).combine(scores, 0.3, low=True), scores["all"])
+    by_formula = pulled(scores, {"all": 1.0})  # what `combine` spares itself
+    torch.testing.assert_close(by_formula, scores["all"])
+    assert not torch.allclose(pulled(scores, {"all": 1.5}), scores["all"])
+    exact = {name: value.log_softmax(-1) - SCHEDULE.log_ratio(0.3) for name, value in scores.items()}
+    barely = Guidance(w_lip=1e-9).combine(exact, 0.3)  # the whole way, renormalised: nothing jumps at 1
+    torch.testing.assert_close(barely, exact["all"], rtol=1e-4, atol=1e-4)
 
 
 def test_weight_on_one_condition_alone() -> None:

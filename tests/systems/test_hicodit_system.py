@@ -18,7 +18,7 @@ from safetensors.torch import load_file, save_file
 from bench import registry
 from bench.api import FPS, Failure, Request
 from bench.errors import DataError, NotHereError, UsageError
-from bench.systems.hicodit import pipeline, weight_files
+from bench.systems.hicodit import pipeline, stages, weight_files
 from bench.systems.hicodit.codec.mel_rvq import MelRvqCodec
 from bench.systems.hicodit.guidance import paper_guidance
 from bench.systems.hicodit.options import HiCoDiTOptions, Manner, manner_of
@@ -103,6 +103,27 @@ def test_seed_and_video_decide(system: HiCoDiTSystem, world: Path) -> None:
     np.testing.assert_allclose(sound(one), sound(same), **ALIKE)
     for changed in (other, second):
         assert np.abs(sound(one) - sound(changed)).max() > 1e-2
+
+
+def test_sixteen_bits_are_the_network_s_alone(world: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its products are in them; draws, codec and sound are not."""
+    system = painted()
+    system.load("cpu", "bfloat16")
+    assert system._pipeline is not None
+    seen, decoded = [], []
+    system._pipeline._model.low[0].qkv.register_forward_hook(lambda *call: seen.append(call[2].dtype))
+    decode = MelRvqCodec.decode
+    monkeypatch.setattr(
+        MelRvqCodec,
+        "decode",
+        lambda self, codes: decoded.append(torch.is_autocast_enabled("cpu")) or decode(self, codes),
+    )
+    scored = stages.log_scores
+    kinds = []
+    monkeypatch.setattr(stages, "log_scores", lambda z, *rest: kinds.append(z.dtype) or scored(z, *rest))
+    (made,) = system.generate([asked(world / "film.mp4")])
+    assert len(sound(made)) == 25 * HOP
+    assert set(seen) == {torch.bfloat16} and set(kinds) == {torch.float32} and decoded == [False]
 
 
 def test_a_seed_of_64_bits_is_one(system: HiCoDiTSystem, world: Path) -> None:
@@ -211,6 +232,12 @@ def test_presets_and_what_is_set_in_their_place() -> None:
     small = sampler_of(HiCoDiTOptions(), "embedded")
     assert small == Sampler.preset("tiny")
     assert sampler_of(HiCoDiTOptions(), "canonical") == Sampler.preset("default")
+    for preset in ("paper", "default"):
+        for name in ("lrs3", "lrs2"):
+            scaled = sampler_of(HiCoDiTOptions(sampler=preset, scales=name), "canonical")
+            assert scaled == Sampler.preset(preset, name)
+            assert scaled.guidance.w_all == {"lrs3": 2.5, "lrs2": 2.25}[name]  # and the others of paper_guidance
+    assert sampler_of(HiCoDiTOptions(scales="lrs2"), "embedded") == small
     changed = sampler_of(HiCoDiTOptions(sampler="paper", steps=5, w_emo=0, temperature=0.7), "embedded")
     assert (changed.method, changed.steps, changed.temperature) == ("euler", 5, 0.7)
     assert changed.guidance == replace(paper_guidance(None), w_emo=0)
@@ -247,7 +274,7 @@ def test_settings_that_do_not_go_together_are_refused() -> None:
 def test_the_system_is_registered_with_its_stages() -> None:
     cls = registry.get("systems", "hicodit")
     assert cls is HiCoDiTSystem
-    assert list(cls.stages()) == ["codec", "dit"]
+    assert list(cls.stages()) == ["codec", "dit", "expression"]
     text = " ".join([*cls.differences, *cls.differences.values()])
     for word in ("paper", "inferred", "choice", "no code", "MaskGCT"):
         assert word.lower() in text.lower()

@@ -10,9 +10,10 @@ import pytest
 
 from bench.api import Clip, Source, Unscorable
 from bench.errors import DataError
+from bench.prepare import prepare
 from bench.progress import Progress
-from bench.systems.talker import latents, prepare
-from bench.systems.talker.latents import Latents, latents_of
+from bench.shards import PATTERN
+from bench.systems.talker.latents import LATENTS, Latents
 from bench.systems.talker.numerals import in_words, spelled_out
 from bench.systems.talker.text import CHARACTERS, END, MOUTH, ROWS, SOUND, START, WHOLE, Characters, Chat, pieces
 
@@ -149,36 +150,36 @@ def equal(one: Latents, other: Latents) -> bool:
 def test_latents_are_made_once(tmp_path: Path) -> None:
     makers = Made()
     (clip,) = clips("a")
-    first = latents_of(clip, tmp_path, makers)
-    assert equal(first, latents_of(clip, tmp_path, makers))
+    first = LATENTS.of(clip, tmp_path, makers)
+    assert equal(first, LATENTS.of(clip, tmp_path, makers))
     assert makers.asked == ["a"]
     assert first.frames == 8
     assert np.abs(first.speech - Made().make(clip).speech).max() < 2e-3  # kept in 16 bits
     (kept,) = tmp_path.rglob("*.safetensors")
     kept.write_bytes(b"damaged")
-    assert equal(first, latents_of(clip, tmp_path, makers))
+    assert equal(first, LATENTS.of(clip, tmp_path, makers))
     assert makers.asked == ["a", "a"]
 
 
 def test_arrays_that_lie_otherwise_are_kept_as_they_read(tmp_path: Path) -> None:
     turned = np.arange(12.0, dtype=np.float32).reshape(3, 4).T
     given = Latents(turned, turned[::2], turned[:, 0], "", (0, 4))
-    latents.write(tmp_path / "a.safetensors", {"a": given})
-    assert equal(latents.read(tmp_path / "a.safetensors", "a"), given)
+    LATENTS.write(tmp_path / "a.safetensors", {"a": given})
+    assert equal(LATENTS.read(tmp_path / "a.safetensors", "a"), given)
 
 
 def test_preparation_goes_on_where_it_was_stopped(tmp_path: Path) -> None:
     chosen = clips("a", "b", "bad", "c", "d", "e")
     with pytest.raises(KeyboardInterrupt):
-        prepare.prepare(chosen, tmp_path, Made(stop_after=5), Progress(quiet=True), shard=2)
+        prepare(LATENTS, chosen, tmp_path, Made(stop_after=5), Progress(quiet=True), shard=2)
     makers = Made()
-    done = prepare.prepare(chosen, tmp_path, makers, Progress(quiet=True), shard=2)
+    done = prepare(LATENTS, chosen, tmp_path, makers, Progress(quiet=True), shard=2)
     assert makers.asked == ["bad", "e"]
     assert (done.made, done.there, dict(done.left_out)) == (1, 4, {"no_face": 1})
-    assert len(list(tmp_path.rglob(latents.PATTERN))) == 3
+    assert len(list(tmp_path.rglob(PATTERN))) == 3
     assert "left out: 1 no_face" in str(done)
     fresh = Made()
-    assert equal(latents_of(chosen[3], tmp_path, fresh), latents.rounded(Made().make(chosen[3])))
+    assert equal(LATENTS.of(chosen[3], tmp_path, fresh), LATENTS.rounded(Made().make(chosen[3])))
     assert fresh.asked == []
 
 
@@ -186,6 +187,6 @@ def test_other_networks_have_other_latents(tmp_path: Path) -> None:
     (clip,) = clips("a")
     makers, others = Made(), Made()
     others.identity = "toy-2"  # type: ignore[misc]
-    latents_of(clip, tmp_path, makers)
-    latents_of(clip, tmp_path, others)
+    LATENTS.of(clip, tmp_path, makers)
+    LATENTS.of(clip, tmp_path, others)
     assert others.asked == ["a"]
