@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from bench.systems.hicodit.parts import Parts
 
 PER_FRAME = 2  # tokens of each level for a video frame
+PEAK = 0.99  # of full scale: louder clips are made softer, since 16 bits would cut them off
 
 
 @dataclass
@@ -122,7 +123,8 @@ class Pipeline:
         return Job(conditions, tokens.shape[1], work.generator, tokens.clone() if turn else None)
 
     def _sound(self, work: _Work) -> Samples:
-        """The decoded tokens, exactly as long as the video."""
+        """The decoded tokens, exactly as long as the video; softer as a whole where a peak would be cut off."""
         wave = self._codec.decode(work.codes.to(self._device)).cpu().numpy().astype(np.float32)
+        wave *= min(1.0, PEAK / max(float(np.abs(wave).max(initial=0.0)), PEAK))
         length = round(work.frames * self._codec.sample_rate / FPS)
         return np.pad(wave[:length], (0, max(0, length - len(wave))))

@@ -34,7 +34,7 @@ class HiCoDiTSystem(System):
     """
 
     name = "hicodit"
-    version = "1"
+    version = "2"
     tasks: tuple[Task, ...] = ("vts",)
     tier: Tier = "canonical"
     tiers = ("canonical", "embedded")

@@ -39,7 +39,8 @@ class RgbBlock(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(B, I, H, W) to (B, O, H, W)."""
         y: torch.Tensor = self.conv2(self.conv1(x))
-        return torch.add(y, self.skip(x), alpha=_HALF_POWER, out=lia_fast.room(y))
+        way_round: torch.Tensor = self.skip(x)
+        return torch.add(y, way_round, alpha=_HALF_POWER, out=lia_fast.room(y))
 
 
 class ExactGroupNorm(nn.GroupNorm):
@@ -59,7 +60,7 @@ class ExactGroupNorm(nn.GroupNorm):
     def scaled(self, x: torch.Tensor, scales: torch.Tensor) -> torch.Tensor:
         """The normalised map times ``scales`` (B, C)."""
         if not lia_fast.wanted(x):
-            return self(x) * scales[:, :, None, None]
+            return self.forward(x) * scales[:, :, None, None]
         return lia_fast.normalised(x, self.num_groups, self.weight * scales, self.bias * scales, self.eps)
 
 
@@ -228,7 +229,10 @@ class Decoder(nn.Module):
         x = self.get_submodule(stage.up)(made.x, made.style)
         for block in self.get_submodule(stage.flow_blocks).children():
             x = block(x, made.style)
-        warped, mask, raw = self.get_submodule(stage.to_flow).warped(x, made.style, source, made.raw)
+        flow = self.get_submodule(stage.to_flow)
+        if not isinstance(flow, ToFlow):
+            raise TypeError(f"{stage.to_flow} is a {type(flow).__name__}, not a ToFlow")
+        warped, mask, raw = flow.warped(x, made.style, source, made.raw)
         if stage is not self.stages[-1]:
             x = torch.addcmul(warped, 1.0 - mask, x)
         if made.warped is not None:

@@ -44,7 +44,7 @@ class Talker(System):
     """
 
     name = "talker"
-    version = "2"
+    version = "3"
     tasks: tuple[Task, ...] = requirements.TASKS
     tier: Tier = "canonical"
     tiers = ("canonical", "embedded")

@@ -212,6 +212,15 @@ def test_a_window_goes_on_from_the_tokens_of_the_one_before(world: Path, monkeyp
     assert torch.equal(whole, torch.cat([drawn[0], drawn[1][:, 20:]], dim=1))
 
 
+@pytest.mark.parametrize("loudest", [0.5, 3.0])
+def test_no_peak_is_cut_off(world: Path, monkeypatch: pytest.MonkeyPatch, loudest: float) -> None:
+    wave = torch.linspace(-loudest, loudest / 2, 30 * HOP)
+    monkeypatch.setattr(MelRvqCodec, "decode", lambda self, codes: wave)
+    (made,) = painted().generate([asked(world / "film.mp4", 30)])
+    factor = 1.0 if loudest < 1 else 0.99 / loudest
+    np.testing.assert_allclose(sound(made), wave.numpy() * factor, rtol=1e-5)
+
+
 def test_a_minute_among_short_clips(world: Path) -> None:
     gradient(world, 1500, "minute")
     system = painted(steps=1)
