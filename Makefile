@@ -106,7 +106,7 @@ baseline: demo seeded
 
 # pages over the demo's results, and the documentation site, whose internal links are checked
 report: demo
-	$(BIN)/bench report --out $(OUT)/store -o $(OUT)/report
+	$(BIN)/bench report --out $(OUT)/store --folder $(OUT)/report
 
 docs: $(VENV)/.dev
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet --site-dir build/site

@@ -24,7 +24,7 @@ SETTINGS: dict[str, tuple[list[str], list[str]]] = {
     "task in another spelling": (["--task", "VTS"], ["task", "'VTS'", "'vts'"]),
     "task that the system lacks": (["-s", "espeak", "--task", "vts"], ["'espeak' does none of vts", "tts"]),
     "split": (["--split", "tset"], ["folder has no split 'tset'", "'test'"]),
-    "engine": (["--engine", "rya"], ["unknown engine 'rya'", "local"]),
+    "engine": (["--engine", "rya"], ["unknown engine 'rya'", "did you mean 'ray'"]),
     "setting of a system": (["--set", "voise=f2"], ["--set voise", "no named system has it"]),
     "setting of another system": (["--set", "espeak.voice=f2"], ["--set espeak.voice", "no named system has it"]),
     "setting without value": (["--set", "voice"], ["'voice' is not key=value"]),
