@@ -1,4 +1,8 @@
-"""Paired comparisons of all rows of a section: the file ``compare-…``, with the numbers of ``bench compare``."""
+"""Paired comparisons of all rows of a section: the file ``compare-…``, with the numbers of ``bench compare``.
+
+Values of whole sets (Fréchet distances) are left out, and the pair's notes say so: they have no value for a clip, and
+their resamples take seconds to minutes for each of the many pairs.
+"""
 
 from __future__ import annotations
 
@@ -42,11 +46,17 @@ def compare_file(store: Store, view: View, advance: Any) -> tuple[str, dict[str,
 
 
 def _pair(store: Store, view: View, a: int, b: int, columns: Mapping[Key, int]) -> dict[str, Any]:
-    pids = sorted({column.protocol.id for column in view.columns})
+    sets = {
+        column.protocol.id: column.value.label for column in view.columns if column.value.aggregation.kind == "corpus"
+    }
+    pids = sorted({column.protocol.id for column in view.columns} - sets.keys())
+    notes = [f"{', '.join(sets.values())}: a value of the whole set; `bench compare` compares it"] if sets else []
+    if not pids:
+        return {"a": a, "b": b, "n": 0, "columns": [], "notes": notes}
     try:
         report = compare(store, view.rows[a].run, view.rows[b].run, metrics=pids, greatest=GREATEST)
     except UsageError as error:  # no clip or no protocol in common: that is the answer
-        return {"a": a, "b": b, "n": 0, "columns": [], "notes": [clean_text(error.message)]}
+        return {"a": a, "b": b, "n": 0, "columns": [], "notes": [clean_text(error.message), *notes]}
     return {
         "a": a,
         "b": b,
@@ -56,7 +66,7 @@ def _pair(store: Store, view: View, a: int, b: int, columns: Mapping[Key, int]) 
             for found in report.comparisons
             if found.column.key in columns
         ],
-        "notes": [clean_text(note) for note in report.notes],
+        "notes": [*(clean_text(note) for note in report.notes), *notes],
     }
 
 

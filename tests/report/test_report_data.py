@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from synthetic import EMPTY, WER, Shape, clip_ids, fill, lost
 
 from bench.metrics.edits import word_edits
 from bench.results.compare import compare
-from bench.results.report import collect, svg
+from bench.results.report import collect, comparisons, svg
 from bench.results.report.data_script import number, script, to_json
 from bench.results.report.private import clean, clean_text
 from bench.results.report.said import differences
@@ -152,6 +153,27 @@ def test_comparisons_are_those_of_bench_compare(report: Path, invented: Path, la
     silent = [p for p in pairs if not p["columns"]]
     assert silent
     assert all(p["notes"] for p in silent)
+
+
+def test_values_of_whole_sets_are_named_and_not_compared(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[object] = []
+
+    def noted(*_: object, metrics: object, greatest: int) -> object:
+        asked.append(metrics)
+        return SimpleNamespace(n_common=4, comparisons=[], notes=["a note"])
+
+    def column(protocol: str, kind: str) -> SimpleNamespace:
+        value = SimpleNamespace(label=protocol.upper(), aggregation=SimpleNamespace(kind=kind))
+        return SimpleNamespace(key=protocol, protocol=SimpleNamespace(id=protocol), value=value)
+
+    monkeypatch.setattr(comparisons, "compare", noted)
+    row = SimpleNamespace(run="r")
+    both = SimpleNamespace(id="s", rows=[row, row], columns=[column("fd", "corpus"), column("lmd", "mean")])
+    turns: list[int] = []
+    _, found = comparisons.compare_file(SimpleNamespace(scores=print, run_clips=print), both, lambda: turns.append(1))  # type: ignore[arg-type]
+    (pair,) = found["pairs"]
+    assert asked == [["lmd"]] and turns == [1]
+    assert pair["n"] == 4 and pair["notes"][0] == "a note" and pair["notes"][1].startswith("FD: ")
 
 
 def test_many_clips_are_spread_over_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
