@@ -137,7 +137,8 @@ class RayEngine(Engine):
     def _count(self, session: Session) -> int:
         room = session.room(self._gpus)
         count = room if self.workers is None else self.workers
-        known = session.room_known = max(room, session.room_known)  # a node may have gone since, or come back
+        known = max(room, session.room_known.get(self._gpus, 0))  # a node may have gone since, or come back
+        session.room_known[self._gpus] = known
         if not 0 < count <= known:
             kind = f"1 CPU and {self._gpus:g} GPU" if self._gpus else "1 CPU"
             raise UsageError(

@@ -13,7 +13,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from bench.errors import EngineLostError, UsageError
@@ -31,14 +31,14 @@ _current: Session | None = None
 class Session:
     """A connection. ``head`` is the cluster's head process, ``node`` the node manager of this machine.
 
-    ``room_known``: the most workers that it has been seen to have room for.
+    ``room_known``: the most workers that it has been seen to have room for, by the GPUs of each.
     """
 
     address: str | None
     cpus_asked: int  # of a cluster of its own
     head: _ENDPOINT
     node: _ENDPOINT
-    room_known: int = 0
+    room_known: dict[float, int] = field(default_factory=dict)
 
     def lost(self) -> str:
         """Which of the two processes does not answer any more; empty: both do."""

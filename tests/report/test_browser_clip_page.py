@@ -88,16 +88,17 @@ def test_wrong_words_are_marked_by_shape_and_named_for_screen_readers(visit: Vis
 def test_keys_rest_while_one_types_and_can_be_switched_off(visit: Visit, clips: Clips) -> None:
     page = visit.open("clip.html", s=clips.section["id"], id=clips.ids[0])
     page.keyboard.press("?")
-    assert page.get_by_role("dialog").is_visible()
+    page.get_by_role("dialog").wait_for()
     page.get_by_label("use single-letter keys").uncheck()
     page.keyboard.press("Escape")
-    assert not page.get_by_role("dialog").is_visible()
+    page.get_by_role("dialog").wait_for(state="hidden")
     page.keyboard.press("j")
     page.wait_for_timeout(200)
     assert page.locator("#app h2").first.text_content() == clips.ids[0]
     page.keyboard.press("?")
     page.get_by_label("use single-letter keys").check()
     page.keyboard.press("Escape")
+    page.get_by_role("dialog").wait_for(state="hidden")  # keys do nothing while it is open
     page.keyboard.press("j")
     until(page, "name => document.querySelector('#app h2').textContent === name", arg=clips.ids[1])
 

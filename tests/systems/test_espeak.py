@@ -113,13 +113,13 @@ def test_unknown_voices_and_ranges_are_named() -> None:
 
 
 def test_a_crashed_child_is_an_error_of_that_text(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(espeak, "_library", lambda: (tmp_path / "no-library.so", tmp_path))
+    monkeypatch.setattr(espeak, "library", lambda: (tmp_path / "no-library.so", tmp_path))
     with pytest.raises(SpeechError, match=r"no-library\.so"):
         Synthesiser().speak("place red")
 
 
 def test_the_child_stops_at_the_limit() -> None:
-    library, data = espeak._library()
+    library, data = espeak.library()
     task = {"library": str(library), "data": str(data), "voice": "gmw/en-US", "pitch": 50, "rate": 130}
     task |= {"text": SENTENCE * 20, "max_samples": 22_050}
     script = Path(espeak.__file__).with_name("espeak_child.py")

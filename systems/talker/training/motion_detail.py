@@ -178,17 +178,17 @@ def fit_masks(model: MotionModel, sources: torch.Tensor, driving: torch.Tensor, 
     generator = model.generator
     z, maps = generator.enc.enc_2r(sources)
     style = generator.styles(z, generator.get_alpha(driving))
-    for names in generator.dec.stages[-_MASKS:]:
+    for place, names in [*enumerate(generator.dec.stages)][-_MASKS:]:
         flow = part(ToFlow, generator.dec, names.to_flow)
         seen: list[torch.Tensor] = []
-        hook = flow.register_forward_pre_hook(lambda _, given, seen=seen: seen.extend((given[0], given[3])))
-        generator.dec(style, maps)
+        hook = flow.conv.register_forward_pre_hook(lambda _, given, seen=seen: seen.append(given[0]))
+        _, raw = generator.dec.with_flows(style, maps)
         hook.remove()
         x = seen[0] * flow.conv.modulation(style)[:, :, None, None] * flow.conv.scale
         inside = motion_losses.between_lips(points, x.shape[-1]).to(x.device)
         wanted = _MASK + (_INSIDE_MASK - _MASK) * inside
         if not names.first:
-            wanted = wanted - flow.up(seen[1])[:, 2]
+            wanted = wanted - flow.up(raw[place - 1])[:, 2]
         rows = torch.cat([x, torch.ones_like(x[:, :1])], 1).movedim(1, -1).flatten(0, 2).double()
         weights = (1.0 + _INSIDE_WEIGHT * inside).flatten().double()[:, None]
         square = rows.T @ (rows * weights)
