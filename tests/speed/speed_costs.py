@@ -11,6 +11,7 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 from speed_kit import Line, Options
 from speed_media import Shot, demo_clips, shots, write_clip
 
@@ -62,7 +63,7 @@ def _line(what: str, measured: float, foretold: float, unit: str, note: str, opt
 
 
 def _write(folder: Path, n: int) -> list[float]:
-    """``n`` clips of three lengths; their seconds."""
+    """``n`` clips of three lengths, no two with one content, which would be scored once; their seconds."""
     folder.mkdir()
     sources = shots(4, demo_clips())
     lengths = []
@@ -70,7 +71,11 @@ def _write(folder: Path, n: int) -> list[float]:
         frames = (25, 50, 75)[number % 3]
         whole = sources[number % 4]
         samples = whole.audio.samples[: frames * whole.audio.rate // 25]
-        write_clip(folder, f"clip{number:03}", Shot(whole.frames[:frames], Audio(samples, whole.audio.rate)))
+        write_clip(
+            folder,
+            f"clip{number:03}",
+            Shot(np.roll(whole.frames[:frames], number, axis=2), Audio(samples, whole.audio.rate)),
+        )
         lengths.append(frames / 25)
     return lengths
 
