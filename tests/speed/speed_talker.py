@@ -126,7 +126,7 @@ def _alone(job: Mapping[str, Any], folder: Path) -> dict[str, Any]:
 
 def _together(job: Mapping[str, Any], folder: Path, parts: int, threads: int) -> dict[str, Any]:
     """``parts`` processes that share the clips; ``threads`` each, or 0: as many as torch takes."""
-    jobs = [_written({**job, "shares": False}, folder, (part, parts), threads) for part in range(parts)]
+    jobs = [_written({**job, "shares": False, "gated": True}, folder, (part, parts), threads) for part in range(parts)]
     environment = one_thread() if threads else own_threads()
     (seconds,), answers = side_by_side("talker_way.py", [file for file, _ in jobs], 1, environment)
     made = {key: one for _, outputs in jobs for key, one in np.load(outputs).items()}

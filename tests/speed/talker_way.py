@@ -217,7 +217,7 @@ def main() -> None:
         with shares.taken():
             taken = timed(whole)
     else:
-        taken = (gate if count > 1 or not job["threads"] else timed)(whole)
+        taken = (gate if job.get("gated") else timed)(whole)
     np.savez(job["outputs"], **{f"{key} {kind}": one for key, both in made.items() for kind, one in both.items()})
     found = {"wall": taken.wall, "cpu": taken.cpu, "peak_mb": peak_mb(), "shares": dict(shares.seconds)}
     print(json.dumps({**found, "threads": torch.get_num_threads()}))
